@@ -1,0 +1,64 @@
+# The words that run the house. Each sets up what it needs; nothing needs root, a compiler or a GPU.
+#
+#   make demo      set up, then perform: out/demo.mp4
+#   make test      set up, then every test, the slow ones too
+#   make style types bench gpu ci clean
+#
+# The interpreter is the first Python 3.10 to 3.12 found; name another with make PYTHON=/path/to/python3.11
+
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+READY := $(VENV)/.ready
+TRAIN_READY := $(VENV)/.ready-train
+TORCH := $(shell grep '^torch==' constraints.txt)
+RIGHT_VERSION := import sys, ensurepip, venv; sys.exit(not (3, 10) <= sys.version_info < (3, 13))
+PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10; do \
+	"$$p" -c '$(RIGHT_VERSION)' 2>/dev/null && echo "$$p" && break; done)
+
+.PHONY: setup demo test style types bench gpu ci clean
+.DELETE_ON_ERROR:
+
+setup: $(READY)
+
+$(READY): constraints.txt pyproject.toml
+	@"$(PYTHON)" -c '$(RIGHT_VERSION)' 2>/dev/null || \
+		{ echo "found no Python 3.10 to 3.12 with venv; name one: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	"$(PYTHON)" -m venv $(VENV)
+	sed '/^# Only with an extra/,$$d' constraints.txt > $(VENV)/pins.txt
+	@# The OpenCV that mediapipe asks for and the headless one own the same files: take both out before one goes in.
+	@if $(PIP) show --quiet opencv-contrib-python 2>/dev/null; then \
+		$(PIP) uninstall --quiet --yes opencv-contrib-python opencv-contrib-python-headless; fi
+	$(PIP) install --quiet --no-deps --use-pep517 --requirement $(VENV)/pins.txt
+	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+$(TRAIN_READY): $(READY)
+	$(PIP) install --quiet "$(TORCH)"
+	touch $@
+
+demo: setup
+	$(BIN)/understudy demo -o out/demo.mp4 --force
+
+test: setup
+	$(BIN)/pytest $(ARGS)
+
+style: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup
+	$(BIN)/mypy
+
+bench: setup
+	$(BIN)/python -m benchmarks $(ARGS)
+
+gpu: $(TRAIN_READY)
+	$(BIN)/pytest -m gpu $(ARGS) || [ $$? -eq 5 ]  # 5: no test needs a GPU yet
+
+ci: style types test
+
+clean:
+	rm -rf $(VENV) out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	find runtime perfcap calibration synth audio server tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

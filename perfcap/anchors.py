@@ -1,0 +1,127 @@
+"""Points of the head that no expression moves: hair, hat, temples and ears, followed from frame to frame.
+
+The face mesh leans when a face smiles or frowns, and a head measured from it alone nods along. What
+surrounds the face does not, so features there (Shi and Tomasi 1994) are followed by Lucas-Kanade
+(Bouguet 2001) against one reference picture, not from frame to frame, so nothing drifts. Knows
+pixels; `perfcap.head.refine_head` knows what they say about the head.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perfcap.face import FaceMesh
+from perfcap.landmarks import OUTER_EYES, OVAL
+
+WORK_PX = 110.0  # the outer eye corners are brought to this distance before following
+N_POINTS = 70
+FEW = 14  # points below which a new reference is taken
+
+
+@dataclass(frozen=True)
+class Anchors:
+    """Where the features of one reference picture are now."""
+
+    reference: int  # number of the reference picture
+    now: NDArray[np.float32]  # [N, 2] px
+    then: NDArray[np.float32]  # [N, 2] px in the reference picture
+
+
+@dataclass
+class _Reference:
+    number: int
+    grey: NDArray[np.uint8]  # [h, w], scaled
+    scale: float
+    points: NDArray[np.float32]  # [N, 2] px of the scaled picture
+    face: FaceMesh
+
+
+class AnchorTracker:
+    """Follow the surroundings of one face; `None` where there is nothing to follow."""
+
+    def __init__(self) -> None:
+        self._reference: _Reference | None = None
+        self._number = 0
+
+    def reset(self) -> None:
+        self._reference = None
+
+    def follow(self, rgb: NDArray[np.uint8], face: FaceMesh) -> Anchors | None:
+        import cv2
+
+        eyes = float(np.linalg.norm(face.landmarks[OUTER_EYES[0], :2] - face.landmarks[OUTER_EYES[1], :2]))
+        reference = self._reference
+        if reference is not None and not 0.6 < eyes * reference.scale / WORK_PX < 1.6:
+            reference = None
+        if reference is None:
+            self._reference = reference = self._begin(rgb, face, min(1.0, WORK_PX / max(eyes, 1.0)))
+            if reference is None:
+                return None
+            whole = (reference.points / reference.scale).astype(np.float32)
+            return Anchors(reference.number, whole, whole)
+        scale = reference.scale
+        grey = _grey(rgb, scale)
+        guess = _carry(reference.face, face, reference.points / scale) * scale
+        now, found, error = cv2.calcOpticalFlowPyrLK(
+            reference.grey, grey, reference.points, guess.astype(np.float32), winSize=(15, 15), maxLevel=2,
+            criteria=(3, 12, 0.02), flags=cv2.OPTFLOW_USE_INITIAL_FLOW, minEigThreshold=1e-3,
+        )  # fmt: skip
+        off = np.linalg.norm(now - guess, axis=1)
+        good = (found[:, 0] > 0) & (error[:, 0] < 14) & (off < 0.16 * WORK_PX)
+        if good.sum() < FEW:
+            self._reference = None
+            return self.follow(rgb, face)
+        return Anchors(
+            reference.number,
+            (now[good] / scale).astype(np.float32),
+            (reference.points[good] / scale).astype(np.float32),
+        )
+
+    def _begin(self, rgb: NDArray[np.uint8], face: FaceMesh, scale: float) -> _Reference | None:
+        import cv2
+
+        grey = _grey(rgb, scale)
+        oval = (face.landmarks[list(OVAL), :2] * scale).astype(np.float32)
+        eyes = face.landmarks[list(OUTER_EYES), :2] * scale
+        unit = float(np.linalg.norm(eyes[0] - eyes[1]))
+        middle = eyes.mean(0)
+        up = oval[0] - middle
+        up = up / max(float(np.linalg.norm(up)), 1e-6)
+        # Upper part of the head only: from the cheekbones over the top, a band around the face's contour.
+        above = oval[((oval - middle) @ up) > -0.35 * unit]
+        outer, inner = np.zeros_like(grey), np.zeros_like(grey)
+        cv2.fillConvexPoly(
+            outer, cv2.convexHull((middle + (above - middle) * 1.38).astype(np.float32)).astype(np.int32), 255
+        )
+        cv2.fillConvexPoly(
+            inner, cv2.convexHull((middle + (oval - middle) * 1.04).astype(np.float32)).astype(np.int32), 255
+        )
+        yy, xx = np.mgrid[: grey.shape[0], : grey.shape[1]]
+        high = ((xx - middle[0]) * up[0] + (yy - middle[1]) * up[1]) > -0.30 * unit
+        mask = np.where((outer > 0) & (inner == 0) & high, 255, 0).astype(np.uint8)
+        points = cv2.goodFeaturesToTrack(grey, N_POINTS, 0.01, 4, mask=mask, blockSize=5)
+        if points is None or len(points) < FEW:
+            return None
+        self._number += 1
+        return _Reference(self._number, grey, scale, points[:, 0].astype(np.float32), face)
+
+
+def _grey(rgb: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
+    import cv2
+
+    grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
+    return np.asarray(cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else grey)
+
+
+def _carry(then: FaceMesh, now: FaceMesh, points: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Points [N, 2] px moved as the whole face moved between two sightings (a similarity)."""
+    a, b = then.landmarks[list(OVAL), :2], now.landmarks[list(OVAL), :2]
+    ma, mb = a.mean(0), b.mean(0)
+    a, b = a - ma, b - mb
+    size = float((a**2).sum())
+    c, s = float((a * b).sum()) / size, float((a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).sum()) / size
+    turn = np.array(((c, -s), (s, c)), np.float32)
+    return np.asarray((points - ma) @ turn.T + mb, np.float32)

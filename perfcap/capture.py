@@ -1,0 +1,290 @@
+"""Camera pixels -> Motion: the capture stage.
+
+`Track` finds the performer's landmarks in each frame; `Perform` turns landmarks into Motion against
+the performer's neutral face. There is no neutral-first-frame rule: the neutral is measured from
+many moments (`survey`) or, live, improves as it goes. A frame without a face is marked, held and
+eased, counted, never dropped and never fatal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perfcap.anchors import Anchors, AnchorTracker
+from perfcap.expression import ExpressionSolver, NeutralEstimator, gaze_of, normalise, template
+from perfcap.face import FaceFinder, FaceMesh
+from perfcap.head import UNIT_M, Camera, face_of, fit_head, inverse, refine_head, skull_depth, unproject
+from perfcap.smooth import OneEuro, OneEuroOptions
+from runtime.errors import InputError
+from runtime.records import N_EXPRESSION, N_FACE, Motion
+
+STIFF = 0.8  # share of the mesh's movement of hairline and temples that is not real: they hardly move on a skull
+HOLD_S = 0.2  # a lost face is held this long, then eased to rest
+EASE_S = 0.5  # time constant of the easing to rest
+RETURN_S = 0.15  # a found face is blended in over this long
+
+
+class Picture(Protocol):
+    """What the stage needs of a frame."""
+
+    @property
+    def time(self) -> Fraction: ...
+    @property
+    def rgb(self) -> NDArray[np.uint8]: ...
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """What was seen at one instant."""
+
+    time: Fraction  # seconds
+    camera: Camera
+    face: FaceMesh | None
+    anchors: Anchors | None = None  # points around the face that no expression moves
+
+
+class Chooser:
+    """Which of several faces is the performer: a rule first, then whoever is nearest to where they were.
+
+    After a cut (nobody near the last place) the rule decides again.
+    """
+
+    RULES = ("largest", "left", "right")
+
+    def __init__(self, rule: str) -> None:
+        if rule not in self.RULES and not (rule.isdecimal() and int(rule) >= 1):
+            raise InputError(
+                f"--face is {rule!r}; wanted largest, left, right or a number counted from the left, from 1"
+            )
+        self._rule = rule
+        self._last: FaceMesh | None = None
+        self.afresh = False
+
+    def __call__(self, faces: Iterable[FaceMesh]) -> FaceMesh | None:
+        seen = sorted(faces, key=lambda f: float(f.centre[0]))
+        if not seen:
+            return None
+        chosen: FaceMesh | None = None
+        if self._last is not None:
+            near = min(seen, key=lambda f: float(np.linalg.norm(f.centre - self._last.centre)))  # type: ignore[union-attr]
+            same_size = 0.5 < near.size / self._last.size < 2.0
+            if same_size and np.linalg.norm(near.centre - self._last.centre) < 0.75 * self._last.size:
+                chosen = near
+        self.afresh = chosen is None  # nobody is where they were: a cut, or the beginning
+        if chosen is None:
+            chosen = self._by_rule(seen)
+        self._last = chosen if chosen is not None else self._last
+        return chosen
+
+    def _by_rule(self, seen: list[FaceMesh]) -> FaceMesh | None:
+        if self._rule == "largest":
+            return max(seen, key=lambda f: f.size)
+        if self._rule == "left":
+            return seen[0]
+        if self._rule == "right":
+            return seen[-1]
+        number = int(self._rule)
+        return seen[number - 1] if 1 <= number <= len(seen) else None
+
+
+class Track:
+    """Stage: pictures -> Sightings of one performer."""
+
+    def __init__(self, finder: FaceFinder, choose: Chooser) -> None:
+        self._finder = finder
+        self._choose = choose
+        self._anchors = AnchorTracker()
+
+    def push(self, item: Picture) -> list[Sighting]:
+        H, W = item.rgb.shape[:2]
+        face = self._choose(self._finder.find(item.rgb))
+        if face is None or self._choose.afresh:
+            self._anchors.reset()
+        if face is None:
+            return [Sighting(item.time, Camera.of_picture(W, H), None)]
+        return [Sighting(item.time, Camera.of_picture(W, H), face, self._anchors.follow(item.rgb, face))]
+
+    def flush(self) -> list[Sighting]:
+        return []
+
+
+@dataclass(frozen=True)
+class Performer:
+    """What is known of the one who performs before they do: measured once, by `survey` or `calibration`."""
+
+    neutral: NDArray[np.float32]  # [478, 3], pose-free, unit distance of the outer eye corners
+
+
+def stiffness(neutral: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Share [478, 1] of each landmark's movement to take away: the hairline and temples do not move on a skull."""
+    x, y = np.abs(neutral[:, :1]), neutral[:, 1:2]
+    top = np.clip((-y - 0.25) / 0.45, 0, 1)
+    side = np.clip((x - 0.62) / 0.15, 0, 1) * np.clip((0.5 - y) / 0.3, 0, 1)
+    share = STIFF * np.maximum(top, side)
+    share[N_FACE:] = 0
+    return np.asarray(share, np.float32)
+
+
+class Perform:
+    """Stage: Sightings -> Motion. Without a performer, their neutral is learned as it goes."""
+
+    def __init__(
+        self,
+        performer: Performer | None = None,
+        *,
+        smooth: OneEuroOptions | None = OneEuroOptions(cutoff_hz=3.0, beta=40.0),  # noqa: B008
+    ) -> None:
+        self._performer = performer
+        self._options = smooth
+        self._solver = ExpressionSolver()
+        self._reset()
+
+    def _reset(self) -> None:
+        self._estimator = NeutralEstimator()
+        self._smooth_head = OneEuro(self._options) if self._options else None
+        self._smooth_face = OneEuro(self._options) if self._options else None
+        self._seen: Motion | None = None  # the last one with a face in it
+        self._lost_at: Fraction | None = None
+        self._back_at: Fraction | None = None
+        self._shown: Motion | None = None  # the last one handed on
+        self._reference: tuple[int, NDArray[np.float32]] = (0, np.eye(4, dtype=np.float32))
+        self._lean = np.eye(4, dtype=np.float32)  # from the mesh's head to the one its surroundings agree with
+        self.n_faceless = 0
+
+    @property
+    def neutral(self) -> NDArray[np.float32]:
+        if self._performer is not None:
+            return self._performer.neutral
+        return normalise(self._estimator.neutral())
+
+    def push(self, item: Sighting) -> list[Motion]:
+        motion = self._measure(item) if item.face is not None else self._without_face(item)
+        self._shown = motion
+        return [motion]
+
+    def flush(self) -> list[Motion]:
+        self._reset()
+        return []
+
+    def _measure(self, item: Sighting) -> Motion:
+        assert item.face is not None
+        neutral = self.neutral
+        head = self._head(item, neutral)
+        face = face_of(item.face.landmarks, item.camera, head, neutral)
+        face += (neutral - face) * stiffness(neutral)
+        if self._lost_at is not None:
+            self._lost_at = None
+            self._back_at = item.time
+            for smooth in (self._smooth_head, self._smooth_face):
+                if smooth is not None:
+                    smooth.reset()
+        if self._smooth_head is not None and self._smooth_face is not None:
+            head = _vector_head(self._smooth_head(item.time, _head_vector(head)))
+            face = self._smooth_face(item.time, face).astype(np.float32)
+        gaze = gaze_of(face, neutral)
+        if self._performer is None:
+            self._estimator.update(face, self._solver.solve(face, None), 1.0)
+        expression = self._solver.solve(face, neutral)
+        motion = Motion(time=item.time, head=head, expression=expression, gaze=gaze, face=face, confidence=1.0)
+        self._seen = motion
+        if self._back_at is not None and self._shown is not None:
+            since = float(item.time - self._back_at)
+            if since >= RETURN_S:
+                self._back_at = None
+            else:
+                motion = blend(self._shown, motion, 0.35 + 0.65 * since / RETURN_S)
+        return motion
+
+    def _head(self, item: Sighting, neutral: NDArray[np.float32]) -> NDArray[np.float32]:
+        assert item.face is not None
+        head = fit_head(item.face.landmarks, item.camera, neutral).head
+        anchors = item.anchors
+        if anchors is None:
+            return head
+        if anchors.reference != self._reference[0]:
+            # A new reference picture goes on from what the last one's points said of the mesh's lean.
+            self._reference = (anchors.reference, self._lean @ head)
+        roughly = unproject(item.camera, self._reference[1], anchors.then, np.float32(0.5))
+        depth = skull_depth(neutral, roughly[:, :2])
+        local = unproject(item.camera, self._reference[1], anchors.then, depth)
+        refined = refine_head(head, item.camera, local, anchors.now)
+        self._lean = refined @ inverse(head)
+        return refined
+
+    def _without_face(self, item: Sighting) -> Motion:
+        self.n_faceless += 1
+        if self._lost_at is None:
+            self._lost_at = item.time
+        rest = self.neutral
+        if self._seen is None:
+            head = np.eye(4, dtype=np.float32)
+            head[2, 3] = item.camera.focal_px * UNIT_M / (0.2 * max(item.camera.width, item.camera.height))
+            return Motion(
+                time=item.time, head=head, expression=np.zeros(N_EXPRESSION, np.float32),
+                gaze=np.zeros((2, 2), np.float32), face=rest, confidence=0.0,
+            )  # fmt: skip
+        gone = float(item.time - self._lost_at)
+        left = float(np.exp(-max(0.0, gone - HOLD_S) / EASE_S))
+        seen = self._seen
+        return replace(
+            seen,
+            time=item.time,
+            expression=(seen.expression * left).astype(np.float32),
+            gaze=(seen.gaze * left).astype(np.float32),
+            face=(rest + (seen.face - rest) * left).astype(np.float32),
+            confidence=0.0,
+        )
+
+
+def blend(a: Motion, b: Motion, share: float) -> Motion:
+    """From a (share 0) to b (share 1), at b's time."""
+
+    def mix(x: NDArray[Any], y: NDArray[Any]) -> NDArray[np.float32]:
+        return np.asarray(x + (y - x) * share, np.float32)
+
+    return replace(
+        b,
+        head=_vector_head(mix(_head_vector(a.head), _head_vector(b.head))),
+        expression=mix(a.expression, b.expression),
+        gaze=mix(a.gaze, b.gaze),
+        face=mix(a.face, b.face),
+    )
+
+
+def _head_vector(head: NDArray[np.float32]) -> NDArray[np.float64]:
+    """A head [4, 4] as [6, 1]: rotation vector (radians), translation (units; depth counted less, it is noisier)."""
+    from scipy.spatial.transform import Rotation
+
+    rotation = Rotation.from_matrix(head[:3, :3].astype(np.float64)).as_rotvec()
+    return np.asarray(np.concatenate((rotation, head[:3, 3] / UNIT_M * (1, 1, 0.2)))[:, None], np.float64)
+
+
+def _vector_head(vector: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+    from scipy.spatial.transform import Rotation
+
+    head = np.eye(4, dtype=np.float32)
+    head[:3, :3] = Rotation.from_rotvec(vector[:3, 0].astype(np.float64)).as_matrix()
+    head[:3, 3] = vector[3:, 0] * UNIT_M / np.array((1, 1, 0.2))
+    return head
+
+
+def survey(sightings: Iterable[Sighting]) -> Performer:
+    """The performer's neutral face from many moments of a clip. Raises ValueError when no moment shows a face."""
+    solver, estimator = ExpressionSolver(), NeutralEstimator()
+    reference = template()
+    seen = 0
+    for sighting in sightings:
+        if sighting.face is None:
+            continue
+        face = fit_head(sighting.face.landmarks, sighting.camera, reference).face
+        estimator.update(face, solver.solve(face, None), 1.0)
+        seen += 1
+    if not seen:
+        raise ValueError("no moment of the clip shows a face")
+    return Performer(normalise(estimator.neutral()))

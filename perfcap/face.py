@@ -1,0 +1,200 @@
+"""Faces in pictures: MediaPipe's face mesh behind a protocol small enough to replace.
+
+Knows pixels only; it hands on landmarks and nothing about heads, expressions or time.
+mediapipe 0.10.21 is the last wheel that carries the models, so nothing is fetched.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+log = logging.getLogger(__name__)
+
+SEARCH_EVERY = 5  # frames between wide searches while no face is seen: a search costs several meshes
+
+
+@dataclass(frozen=True)
+class FaceMesh:
+    """One face found in one picture."""
+
+    landmarks: NDArray[np.float32]  # [478, 3]: x, y px from the picture's top left, depth in px
+
+    @property
+    def box(self) -> NDArray[np.float32]:  # x0, y0, x1, y1 px
+        return np.concatenate((self.landmarks[:, :2].min(0), self.landmarks[:, :2].max(0)))
+
+    @property
+    def size(self) -> float:  # px, the longer side
+        return float((self.box[2:] - self.box[:2]).max())
+
+    @property
+    def centre(self) -> NDArray[np.float32]:  # px
+        return (self.box[:2] + self.box[2:]) / 2
+
+
+class FaceFinder(Protocol):
+    def find(self, rgb: NDArray[np.uint8]) -> Sequence[FaceMesh]:
+        """All the faces in a picture [H, W, 3], in no order."""
+
+
+def _mesh_solution(n_faces: int, still: bool) -> Any:
+    os.environ.setdefault("GLOG_minloglevel", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from mediapipe.python.solutions import face_mesh
+
+    return face_mesh.FaceMesh(static_image_mode=still, max_num_faces=n_faces, refine_landmarks=True)
+
+
+def _detector_solution(model: int) -> Any:
+    from mediapipe.python.solutions import face_detection
+
+    return face_detection.FaceDetection(model_selection=model, min_detection_confidence=0.4)
+
+
+def _landmarks(found: Any, x0: int, y0: int, width: int, height: int) -> NDArray[np.float32]:
+    points = np.array([(p.x, p.y, p.z) for p in found.landmark], np.float32)
+    return points * np.array((width, height, width), np.float32) + np.array((x0, y0, 0), np.float32)
+
+
+class MediaPipeFaces:
+    """Follow faces through a video, or find them in unrelated pictures (`still=True`).
+
+    The mesh looks at the whole picture while that works; a small or lost face is searched for with
+    the detectors on overlapping tiles, and the mesh then looks at a window around it.
+    """
+
+    def __init__(self, *, n_faces: int = 1, still: bool = False) -> None:
+        self._n_faces = n_faces
+        self._still = still
+        self._mesh: Any = None
+        self._detectors: list[Any] = []
+        self._window: tuple[int, int, int, int] | None = None  # x0, y0, x1, y1 px, or the whole picture
+        self._unseen = 0  # frames since a face was seen
+
+    def find(self, rgb: NDArray[np.uint8]) -> list[FaceMesh]:
+        if self._still:
+            self._window = None
+            self._unseen = 0
+        faces = self._look(rgb)
+        if faces:
+            self._unseen = 0
+            if self._still and self._n_faces > 1:
+                return self._with_others(rgb, faces)
+            self._keep_in_window(faces, rgb.shape[:2])
+            return faces
+        self._unseen += 1
+        if self._window is not None:
+            self._move_window(None)
+            faces = self._look(rgb)
+        if not faces and (self._unseen - 1) % SEARCH_EVERY == 0:
+            faces = self._search(rgb)
+        if faces:
+            self._unseen = 0
+        return faces
+
+    def close(self) -> None:
+        for solution in [self._mesh, *self._detectors]:
+            if solution is not None:
+                solution.close()
+        self._mesh, self._detectors = None, []
+
+    def _look(self, rgb: NDArray[np.uint8]) -> list[FaceMesh]:
+        if self._mesh is None:
+            self._mesh = _mesh_solution(self._n_faces, self._still)
+        height, width = rgb.shape[:2]
+        x0, y0, x1, y1 = self._window or (0, 0, width, height)
+        part = np.ascontiguousarray(rgb[y0:y1, x0:x1])
+        found = self._mesh.process(part).multi_face_landmarks or []
+        faces = [FaceMesh(_landmarks(f, x0, y0, x1 - x0, y1 - y0)) for f in found]
+        return [face for face in _distinct(faces) if face.size >= 16]
+
+    def _with_others(self, rgb: NDArray[np.uint8], faces: list[FaceMesh]) -> list[FaceMesh]:
+        """A picture's faces and those that the mesh, which likes one large face, passed over."""
+        height, width = rgb.shape[:2]
+        for _, centre, size in self._detect(rgb, (0, 0, width, height)):
+            if all(np.linalg.norm(centre - face.centre) > 0.5 * face.size for face in faces):
+                self._move_window(_square(centre, size * 1.6, width, height))
+                faces = _distinct(faces + self._look(rgb))
+        self._move_window(None)
+        return faces
+
+    def _detect(
+        self, rgb: NDArray[np.uint8], box: tuple[int, int, int, int]
+    ) -> list[tuple[float, NDArray[np.float64], float]]:
+        """Score, centre [2] px and size px of what looks like a face within a box of a picture."""
+        if not self._detectors:
+            self._detectors = [_detector_solution(1), _detector_solution(0)]
+        x0, y0, x1, y1 = box
+        tile = np.ascontiguousarray(rgb[y0:y1, x0:x1])
+        hits = []
+        for detector in self._detectors:
+            for hit in detector.process(tile).detections or []:
+                b = hit.location_data.relative_bounding_box
+                centre = (x0 + (b.xmin + b.width / 2) * (x1 - x0), y0 + (b.ymin + b.height / 2) * (y1 - y0))
+                size = max(b.width * (x1 - x0), b.height * (y1 - y0))
+                hits.append((float(hit.score[0]), np.array(centre), float(size)))
+        return hits
+
+    def _search(self, rgb: NDArray[np.uint8]) -> list[FaceMesh]:
+        height, width = rgb.shape[:2]
+        for scale in (1, 2, 3):
+            hits = [hit for tile in _tiles(width, height, scale) for hit in self._detect(rgb, tile)]
+            if hits:
+                _, centre, size = max(hits, key=lambda hit: hit[0])
+                for grow in (1.6, 1.1, 2.4):
+                    self._move_window(_square(centre, size * grow, width, height))
+                    faces = self._look(rgb)
+                    if faces:
+                        return faces
+        self._move_window(None)
+        return []
+
+    def _keep_in_window(self, faces: list[FaceMesh], shape: tuple[int, ...]) -> None:
+        if self._window is None:
+            return
+        face = max(faces, key=lambda f: f.size)
+        x0, y0, x1, y1 = self._window
+        b = face.box
+        margin = 0.15 * face.size
+        cut = (b[0] < x0 + margin and x0 > 0) or (b[1] < y0 + margin and y0 > 0)
+        cut = cut or (b[2] > x1 - margin and x1 < shape[1]) or (b[3] > y1 - margin and y1 < shape[0])
+        if cut or not 2.0 < max(x1 - x0, y1 - y0) / face.size < 5.0:
+            self._move_window(_square(face.centre, face.size * 1.6, shape[1], shape[0]))
+
+    def _move_window(self, window: tuple[int, int, int, int] | None) -> None:
+        """The mesh remembers where the face was in its own picture, so a new window is a new picture."""
+        if window != self._window:
+            self._window = window
+            if self._mesh is not None:
+                self._mesh.reset()
+
+
+def _tiles(width: int, height: int, n: int) -> list[tuple[int, int, int, int]]:
+    """Overlapping squares of about 1/n of the shorter side that cover the picture."""
+    if n == 1:
+        return [(0, 0, width, height)]
+    side = max(64, round(1.3 * min(width, height) / n))
+    xs = np.linspace(0, max(0, width - side), max(1, -(-width * 3 // (side * 2)))).astype(int)
+    ys = np.linspace(0, max(0, height - side), max(1, -(-height * 3 // (side * 2)))).astype(int)
+    return [(int(x), int(y), min(width, int(x) + side), min(height, int(y) + side)) for y in ys for x in xs]
+
+
+def _square(centre: NDArray[np.floating[Any]], half: float, width: int, height: int) -> tuple[int, int, int, int]:
+    x, y = centre
+    return max(0, int(x - half)), max(0, int(y - half)), min(width, int(x + half) + 1), min(height, int(y + half) + 1)
+
+
+def _distinct(faces: list[FaceMesh]) -> list[FaceMesh]:
+    """The tracker sometimes locks two meshes on one face; keep one."""
+    kept: list[FaceMesh] = []
+    for face in sorted(faces, key=lambda f: -f.size):
+        if all(np.linalg.norm(face.centre - k.centre) > 0.4 * k.size for k in kept):
+            kept.append(face)
+    return kept

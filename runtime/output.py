@@ -1,0 +1,60 @@
+"""Files that appear under their final name only when whole.
+
+Work goes to a hidden neighbour (`.name.partial-PID.mp4`, same folder, so the rename is one step of
+the file system) and takes its name at the end; on any exception the neighbour is removed. This file
+knows nothing of what is inside.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from runtime.errors import InputError
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def check_output(path: str | Path, force: bool = False) -> Path:
+    """Say before the work starts whether `path` can be written; raises InputError."""
+    path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; wanted the name of a file to write")
+    if not path.parent.exists():
+        raise InputError(f"{path} cannot be written: the folder {path.parent} does not exist")
+    if not path.parent.is_dir():
+        raise InputError(f"{path} cannot be written: {path.parent} is not a folder")
+    if path.exists() and not force:
+        raise InputError(f"{path} exists; pass --force to write over it")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise InputError(f"{path} cannot be written: the folder {path.parent} is not writable")
+    return path
+
+
+def partial_path(path: Path) -> Path:
+    """The hidden neighbour that becomes `path`; it keeps the suffix, by which encoders choose."""
+    return path.with_name(f".{path.stem}.partial-{os.getpid()}{path.suffix}")
+
+
+def write_failure(path: Path, error: OSError) -> InputError:
+    """What to tell the user when writing `path` failed; chain it: `raise write_failure(...) from error`."""
+    if error.errno in _FULL:
+        return InputError(f"{path} could not be written: no space left in {path.parent}")
+    return InputError(f"{path} could not be written: {error.strerror or error}")
+
+
+@contextmanager
+def whole_file(path: str | Path, force: bool = False) -> Iterator[Path]:
+    """Give the hidden neighbour of `path` to write to; it takes its name if the block succeeds."""
+    path = check_output(path, force)
+    partial = partial_path(path)
+    try:
+        yield partial
+        os.replace(partial, path)
+    except OSError as error:
+        raise write_failure(path, error) from error
+    finally:
+        partial.unlink(missing_ok=True)

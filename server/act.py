@@ -1,0 +1,159 @@
+"""An actor's video drives a character, from files to a file: the offline driver of capture, retarget and warp.
+
+Every frame goes through the same stages as live, one in hand at a time, however long the clip.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perfcap.resample import Resample
+from runtime.errors import InputError
+from runtime.output import check_output
+from runtime.records import Cue, Motion, Shot
+from runtime.video import VideoWriter, output_kind
+from server.character import load_character
+from server.take import Take, TakeOptions, Tally, ahead, open_take
+from synth.camera import VirtualCamera, parse_move
+from synth.framing import size_of
+from synth.retarget import Retarget, RetargetOptions
+from synth.warp import WarpRenderer
+
+MAX_FPS = 240
+RENDERERS = ("warp",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActOptions(TakeOptions):
+    intensity: float = 3.0  # 1 to 5, how strongly the character shows what the actor does; 3 = as acted
+    fps: Fraction | None = None  # pictures a second; None keeps the actor's own times
+    ratio: str | None = None  # the result's size, one of synth.framing.RATIOS; None keeps the picture's
+    camera: tuple[str, ...] = ()  # moves over the take, like zoom:1.2
+    side_by_side: bool = False  # the actor on the left of the character
+    renderer: str = "warp"  # what draws the character; one of RENDERERS
+    seed: int = 0  # of a renderer that draws from noise; the warp draws from none
+    force: bool = False  # write over an existing file
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        RetargetOptions(intensity=self.intensity)
+        if self.fps is not None and not 1 <= self.fps <= MAX_FPS:
+            raise ValueError(f"fps is {float(self.fps):g}, wanted 1 to {MAX_FPS}")
+        if self.renderer not in RENDERERS:
+            raise ValueError(f"--renderer is {self.renderer!r}; wanted {', '.join(RENDERERS)}")
+        if self.ratio is not None:
+            size_of(self.ratio)
+        for move in self.camera:
+            parse_move(move)
+
+
+def act(
+    character_path: Path,
+    performance_path: Path,
+    output: Path,
+    options: ActOptions,
+    progress: Callable[[int, int | None], None],
+) -> Tally:
+    """Render the character of one file performing another; returns what was done."""
+    retargeting = RetargetOptions(intensity=options.intensity)
+    output_kind(output)
+    check_output(output, options.force)
+    tally = Tally()
+    begun = time.perf_counter()
+    with ThreadPoolExecutor(1) as beside:  # the character is rigged while the take is surveyed
+        rigged = beside.submit(load_character, character_path, ratio=options.ratio)
+        try:
+            take = open_take(performance_path, options, tally, pictures=options.side_by_side)
+        finally:
+            character = rigged.result()  # its own error comes first: it is the first thing the user named
+    tally.seconds["prepare"] = time.perf_counter() - begun
+    retarget = Retarget(character, take.performer.neutral, take.moments, retargeting)
+    moves = [parse_move(move) for move in options.camera]
+    renderer = WarpRenderer(character, VirtualCamera(character, moves, _length(take, options)) if moves else None)
+    H, W = character.rgb.shape[:2]
+    actor = _Beside(take, performance_path, H) if options.side_by_side else None
+    rate = options.fps or take.rate
+    motions = take.motions if options.fps is None else at_rate(take.motions, rate)
+    n_frames = take.n_frames and round(take.n_frames * rate / take.rate)
+    with VideoWriter(
+        output,
+        W + (actor.width if actor else 0),
+        H,
+        rate,
+        sound=take.sound,
+        sound_start=options.start or Fraction(0),
+        force=options.force,
+    ) as writer:
+        for motion, seen in ahead(motions, 4):
+            begun = time.perf_counter()
+            (moved,) = retarget.push(motion)
+            shot: Shot = renderer.render(Cue(time=motion.time, motion=moved))
+            tally.seconds["render"] = tally.seconds.get("render", 0.0) + time.perf_counter() - begun
+            begun = time.perf_counter()
+            writer.write(shot.rgb if actor is None else actor.join(seen, shot.rgb), shot.time)
+            tally.seconds["encode"] = tally.seconds.get("encode", 0.0) + time.perf_counter() - begun
+            tally.frames += 1
+            tally.faceless += motion.confidence == 0
+            progress(tally.frames, n_frames)
+    return tally
+
+
+def at_rate(
+    items: Iterable[tuple[Motion, NDArray[np.uint8] | None]], rate: Fraction
+) -> Iterator[tuple[Motion, NDArray[np.uint8] | None]]:
+    """Motion at an even rate, each with the picture that is shown at its time."""
+    stage = Resample(rate)
+    shown: deque[tuple[Fraction, NDArray[np.uint8] | None]] = deque()
+
+    def paired(motions: Iterable[Motion]) -> Iterator[tuple[Motion, NDArray[np.uint8] | None]]:
+        for motion in motions:
+            while len(shown) > 1 and shown[1][0] <= motion.time:
+                shown.popleft()
+            yield motion, shown[0][1]
+
+    for motion, rgb in items:
+        shown.append((motion.time, rgb))
+        yield from paired(stage.push(motion))
+    yield from paired(stage.flush())
+
+
+def _length(take: Take, options: ActOptions) -> Fraction:
+    """How long the take lasts, s."""
+    if take.n_frames is not None:
+        return take.n_frames / take.rate
+    if options.end is not None:
+        return options.end - (options.start or 0)
+    raise InputError("the performance does not say how long it is; wanted --end for --camera to move until")
+
+
+class _Beside:
+    """The actor's picture on the left, as high as the character's."""
+
+    def __init__(self, take: Take, path: Path, height: int) -> None:
+        if take.size is None:
+            raise InputError(f"{path} holds no pictures of the actor; wanted a video for --side-by-side")
+        width, actor_height = take.size
+        self.width = max(2, round(width * height / actor_height / 2) * 2)
+        self._smaller = height < actor_height
+        self._last: tuple[NDArray[np.uint8], NDArray[np.uint8]] | None = None  # as filmed, as shown
+
+    def join(self, actor: NDArray[np.uint8] | None, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        import cv2
+
+        assert actor is not None, "a video's motion without its picture"
+        if self._last is None or self._last[0] is not actor:
+            way = cv2.INTER_AREA if self._smaller else cv2.INTER_CUBIC
+            self._last = actor, cv2.resize(actor, (self.width, rgb.shape[0]), interpolation=way)
+        return np.concatenate((self._last[1], rgb), 1)
+
+
+__all__ = ["ActOptions", "Tally", "act", "load_character"]

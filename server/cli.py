@@ -1,0 +1,316 @@
+"""The command line: `understudy act`, `capture`, `calibrate`, `character`, `demo`, `doctor`.
+
+Parses, reports and exits; the work is done by the modules it imports when a command runs, so that
+`--help` answers at once. An `InputError` becomes one sentence on stderr and exit status 2.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from runtime.errors import InputError
+
+app = typer.Typer(
+    name="understudy",
+    help="Performance characters and lip-sync: an actor's video drives any character image.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+calibration = typer.Typer(
+    name="calibrate", help="Measure once what is used ever after.", no_args_is_help=True, rich_markup_mode=None
+)
+app.add_typer(calibration)
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no summary.")]
+Json = Annotated[bool, typer.Option("--json", help="One machine-readable summary line on stdout.")]
+Force = Annotated[bool, typer.Option("--force", help="Write over an existing output.")]
+Face = Annotated[
+    str | None, typer.Option(help="Whose face, of several: largest, left, right or a number from the left.")
+]
+Output = Annotated[Path, typer.Option("--output", "-o", help="File to write; the suffix says what kind.")]
+Start = Annotated[str | None, typer.Option(help="Begin here in the performance: seconds or minutes:seconds.")]
+End = Annotated[str | None, typer.Option(help="Stop here.")]
+Profile = Annotated[
+    Path | None, typer.Option(help="The performer's range of motion, made by understudy calibrate performer.")
+]
+
+
+Ratio = Annotated[
+    str | None,
+    typer.Option(
+        help="Size of the result, cropped or continued around the character: "
+        "1280:720, 720:1280, 960:960, 1104:832, 832:1104 or 1584:672."
+    ),
+]
+CameraMoves = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Move the camera over the take, eased; may be given several times. zoom:1.2 ends 1.2 times as large; "
+        "pan:0.1 looks right, tilt:0.1 up, by a tenth of the frame; dolly:0.2 comes nearer by a fifth of the distance; "
+        "orbit:10 goes 10 degrees round to the right."
+    ),
+]
+Fps = Annotated[
+    str | None, typer.Option(help="Pictures a second, like 25 or 24000/1001; the actor's own times without it.")
+]
+
+
+def seconds(text: str | None) -> Fraction | None:
+    """`90`, `1:30`, `0:01:30.5` as exact seconds."""
+    if text is None:
+        return None
+    try:
+        parts = [Fraction(part) for part in text.split(":")]
+    except (ValueError, ZeroDivisionError) as error:
+        raise InputError(f"{text!r} is no time; wanted seconds or [hours:]minutes:seconds") from error
+    total = Fraction(0)
+    for part in parts:
+        total = total * 60 + part
+    if len(parts) > 3 or total < 0:
+        raise InputError(f"{text!r} is no time; wanted seconds or [hours:]minutes:seconds")
+    return total
+
+
+def rate(text: str | None) -> Fraction | None:
+    """`25`, `29.97`, `24000/1001` as exact pictures a second."""
+    if text is None:
+        return None
+    try:
+        return Fraction(text)
+    except (ValueError, ZeroDivisionError) as error:
+        raise InputError(f"--fps is {text!r}; wanted pictures a second, like 25 or 24000/1001") from error
+
+
+@contextmanager
+def asked_for() -> Iterator[None]:
+    """An option dataclass that refuses its values refuses what the user asked for."""
+    try:
+        yield
+    except ValueError as error:
+        raise InputError(str(error)) from error
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"understudy {version('understudy')}")
+        raise typer.Exit
+
+
+@app.callback()
+def understudy(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Performance characters and lip-sync: an actor's video drives any character image."""
+
+
+@app.command()
+def act(
+    character: Annotated[Path, typer.Argument(help="Picture of the character, or a saved .character.")],
+    performance: Annotated[Path, typer.Argument(help="Video of the actor, or a captured .npz.")],
+    output: Output,
+    intensity: Annotated[
+        float, typer.Option(help="1 to 5, how strongly the character shows what the actor does; 3 = as acted.")
+    ] = 3.0,
+    face: Face = None,
+    profile: Profile = None,
+    start: Start = None,
+    end: End = None,
+    ratio: Ratio = None,
+    camera: CameraMoves = None,
+    fps: Fps = None,
+    side_by_side: Annotated[bool, typer.Option("--side-by-side", help="Show the actor on the left.")] = False,
+    renderer: Annotated[str, typer.Option(help="What draws the character: warp.")] = "warp",
+    seed: Annotated[int, typer.Option(help="For renderers that draw from noise; the warp is always the same.")] = 0,
+    force: Force = False,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Render the character performing what the actor performs."""
+    from server.act import ActOptions
+    from server.act import act as render
+    from server.report import Report
+
+    with asked_for():
+        options = ActOptions(
+            intensity=intensity, face=face, profile=profile, start=seconds(start), end=seconds(end),
+            ratio=ratio, camera=tuple(camera or ()), fps=rate(fps), side_by_side=side_by_side, renderer=renderer, seed=seed, force=force,
+        )  # fmt: skip
+    with Report("act", quiet=quiet, json=json) as report:
+        report.done(output, render(character, performance, output, options, report.progress))
+
+
+@app.command()
+def capture(
+    video: Annotated[Path, typer.Argument(help="Video of the actor.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="File to write: .npz, .csv (Live Link Face), .bvh or .glb.")
+    ],
+    face: Face = None,
+    profile: Profile = None,
+    start: Start = None,
+    end: End = None,
+    force: Force = False,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Measure the actor's performance, frame by frame, into a file."""
+    from server.capture import CaptureOptions
+    from server.capture import capture as measure
+    from server.report import Report
+
+    with asked_for():
+        options = CaptureOptions(face=face, profile=profile, start=seconds(start), end=seconds(end), force=force)
+    with Report("capture", quiet=quiet, json=json) as report:
+        report.done(output, measure(video, output, options, report.progress))
+
+
+@calibration.command()
+def performer(
+    clip: Annotated[
+        Path, typer.Argument(help="Short video of the performer: at rest, then each expression at its most.")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write: NAME.profile.json.")],
+    face: Face = None,
+    start: Start = None,
+    end: End = None,
+    force: Force = False,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Measure a performer's resting face and range of motion from a short take."""
+    from server.capture import CaptureOptions, calibrate
+    from server.report import Report
+
+    with asked_for():
+        options = CaptureOptions(face=face, start=seconds(start), end=seconds(end), force=force)
+    with Report("calibrate", quiet=quiet, json=json) as report:
+        report.done(output, calibrate(clip, output, options, report.progress))
+
+
+@calibration.callback()
+def calibrate() -> None:
+    """Measure once what is used ever after."""
+
+
+@app.command()
+def character(
+    picture: Annotated[Path, typer.Argument(help="Picture of the character.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write: NAME.character.")],
+    references: Annotated[
+        list[Path] | None, typer.Option(help="Another picture of the same character; may be given several times.")
+    ] = None,
+    face: Face = None,
+    force: Force = False,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Make a picture ready to perform and save that, so that acts start sooner."""
+    from server.character import save_character
+    from server.report import Report
+
+    with Report("character", quiet=quiet, json=json) as report:
+        report.done(output, save_character(picture, output, references or [], face, force))
+
+
+@app.command()
+def demo(
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Video to write; a contact sheet goes beside it, as .png.")
+    ] = Path("out/demo.mp4"),
+    force: Force = False,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Show the whole job: one portrait acts what was written in code, another performs what a camera saw of it."""
+    from server.demo import demo as perform
+    from server.demo import sheet_path
+    from server.report import Report
+
+    with Report("demo", quiet=quiet, json=json) as report:
+        loop = perform(output, force, report.progress)
+        report.done(output, loop.tally)
+    if not quiet and not json:
+        came_back = ", ".join(f"{name} {curve.r:.2f}" for name, curve in loop.agreement().items())
+        print(f"{sheet_path(output)}: contact sheet")
+        print(f"what was captured follows what was written (Pearson r): {came_back}")
+
+
+@app.command()
+def doctor(json: Json = False) -> None:
+    """Tell what this machine can run, and why not what it cannot. Exit status 1 if it cannot run act."""
+    from server.doctor import examine, show
+
+    checks = examine()
+    show(checks, json=json)
+    if not all(check.ok for check in checks if check.needed):
+        raise typer.Exit(1)
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run one command and return its exit status; an input that cannot be used ends it with one sentence and 2."""
+    try:
+        status = app(_spread(sys.argv[1:] if arguments is None else arguments), standalone_mode=False)
+        return status if isinstance(status, int) else 0
+    except InputError as error:
+        return _say(str(error), 2)
+    except (KeyboardInterrupt, typer.Abort):
+        return _say("stopped", 130)
+    except BrokenPipeError:  # whoever read the output has gone; there is nobody to tell
+        sys.stdout = None
+        return 1
+    except Exception as error:  # click's own errors: a command line that cannot be parsed
+        if not hasattr(error, "format_message"):
+            raise
+        return _say(f"{error.format_message().rstrip('.')}; see understudy --help", 2)
+
+
+def _spread(arguments: list[str]) -> list[str]:
+    """`PICTURE --references a b` as `PICTURE --references a --references b`, which the parser takes."""
+    flag = "--references"
+    if arguments[:1] != ["character"] or flag not in arguments:
+        return arguments
+    at = arguments.index(flag) + 2
+    if arguments[1:2] == [flag]:  # the picture comes last, as the only one without the flag
+        return arguments
+    until = next((i for i in range(at, len(arguments)) if arguments[i].startswith("-")), len(arguments))
+    more = [part for name in arguments[at:until] for part in (flag, name)]
+    return [*arguments[:at], *more, *arguments[until:]]
+
+
+def _say(text: str, status: int) -> int:
+    sentence = " ".join(text.split()).rstrip(".")
+    print(f"understudy: {sentence}", file=sys.stderr)
+    return status
+
+
+def main() -> None:
+    """The process: quiet native libraries, stop cleanly when told to, exit with the command's status."""
+    from server.chatter import quiet_natives
+
+    def stop(*_: object) -> None:
+        raise SystemExit(143)
+
+    for pool in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(pool, "1")  # our matrices are small: waking a pool for one costs more than it saves
+    signal.signal(signal.SIGTERM, stop)
+    quiet_natives()
+    sys.exit(run())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,310 @@
+"""A performance about to be read, for whatever is done with it: captured into a file, or acted.
+
+The start of a take, and moments sampled from the rest of it, are looked at first, so that the
+performer's neutral is known before the first Motion is handed on; after that one frame is in hand
+at a time, however long the clip. This file does not know what the Motion is for.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from itertools import islice, repeat
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from calibration.performer import PerformerProfile, ToRange
+from perfcap.capture import Chooser, Perform, Performer, Sighting, Track, survey
+from perfcap.face import FaceMesh, MediaPipeFaces
+from perfcap.head import Camera
+from perfcap.performance import PerformanceReader
+from runtime.errors import InputError
+from runtime.records import Motion
+from runtime.video import VideoReader, keyframe_times, read_at
+
+T = TypeVar("T")
+DONE: Any = object()
+
+AHEAD = 100  # frames captured before the first is handed on, to know the performer by
+SAMPLED = 40  # key frames looked at from the rest of the clip
+N_CROWD = 4  # faces looked for when the user chooses among several
+INDEXED = (".mp4", ".m4v", ".mov")  # kinds of file that say themselves how long their pictures last
+RIVAL = 0.5  # of the largest face: one at least so large might be the performer as well
+
+
+@dataclass(frozen=True, kw_only=True)
+class TakeOptions:
+    face: str | None = None  # whose face: largest, left, right or a number from the left; None wants just one
+    start: Fraction | None = None  # s
+    end: Fraction | None = None  # s
+    profile: Path | None = None  # the performer's, measured by `understudy calibrate performer`
+
+    def __post_init__(self) -> None:
+        if self.start is not None and self.end is not None and self.start >= self.end:
+            raise ValueError(f"end is {float(self.end):g} s and start {float(self.start):g} s, wanted a later end")
+        if self.face is not None:
+            Chooser(self.face)
+
+
+@dataclass
+class Tally:
+    """What one command did, for its summary line."""
+
+    frames: int = 0
+    faceless: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)  # by stage
+
+    @contextmanager
+    def during(self, stage: str) -> Iterator[None]:
+        """Count the time that passes inside."""
+        begun = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - begun
+
+    def timed(self, stage: str, items: Iterable[T]) -> Iterator[T]:
+        """Pass items on, counting the time it takes to get each."""
+        each = iter(items)
+        while True:
+            with self.during(stage):
+                item = next(each, DONE)
+            if item is DONE:
+                return
+            yield item
+
+
+def ahead(items: Iterable[T], n: int) -> Iterator[T]:
+    """The same items, made in a thread that is at most n of them ahead; its error is raised here."""
+    ready: queue.Queue[tuple[T | None, BaseException | None, bool]] = queue.Queue(n)
+    stop = threading.Event()
+
+    def put(entry: tuple[T | None, BaseException | None, bool]) -> bool:
+        while not stop.is_set():
+            try:
+                ready.put(entry, timeout=0.1)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def work() -> None:
+        try:
+            for item in items:
+                if not put((item, None, False)):
+                    return
+            put((None, None, True))
+        except BaseException as error:
+            put((None, error, True))
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        while True:
+            item, error, last = ready.get()
+            if error is not None:
+                raise error
+            if last:
+                return
+            yield item  # type: ignore[misc]
+    finally:
+        stop.set()
+        thread.join()
+
+
+@dataclass
+class Take:
+    """A performance about to be read: what is known of it beforehand, and its Motion."""
+
+    performer: Performer
+    camera: Camera  # the one `Motion.head` stands in front of
+    moments: list[Motion]  # some of it, in any order
+    motions: Iterator[tuple[Motion, NDArray[np.uint8] | None]]  # with the actor's picture where wanted
+    rate: Fraction
+    n_frames: int | None  # an estimate
+    sound: Path | None
+    size: tuple[int, int] | None  # px, of the actor's picture
+
+
+def open_take(path: Path, options: TakeOptions, tally: Tally, *, pictures: bool = False) -> Take:
+    """A performance from a video or a captured `.npz`; its times count from `options.start`."""
+    profile = PerformerProfile.load(options.profile) if options.profile is not None else None
+    with tally.during("survey"):
+        if path.suffix.lower() == ".npz":
+            if profile is not None:
+                raise InputError(f"{path} is captured already; wanted a video for --profile {options.profile}")
+            return _from_file(path, options)
+        return _from_video(path, options, tally, profile, pictures)
+
+
+def _from_file(path: Path, options: TakeOptions) -> Take:
+    start, end = options.start or Fraction(0), options.end
+
+    def within(time: Fraction) -> bool:
+        return (options.start is None or time >= start) and (end is None or time < end)
+
+    with PerformanceReader(path) as reader:
+        take = reader.take
+        step = max(1, len(reader) // (AHEAD + SAMPLED))
+        moments = []
+        n_frames = 0
+        for i, motion in enumerate(reader):
+            n_frames += within(motion.time)
+            if i % step == 0 and motion.confidence > 0:
+                moments.append(motion)
+    if not moments:
+        raise InputError(f"{path} shows no face in any frame; wanted a performance with one")
+    if not n_frames:
+        raise InputError(f"{path} has no frame in the wanted stretch; wanted one or more")
+
+    def motions() -> Iterator[tuple[Motion, None]]:
+        with PerformanceReader(path) as again:
+            for motion in again:
+                if within(motion.time):
+                    yield replace(motion, time=motion.time - start), None
+
+    return Take(
+        performer=Performer(take.neutral), camera=take.camera, moments=moments, motions=motions(),
+        rate=take.rate or Fraction(30), n_frames=n_frames, sound=None, size=None,
+    )  # fmt: skip
+
+
+def _from_video(
+    path: Path, options: TakeOptions, tally: Tally, profile: PerformerProfile | None, pictures: bool
+) -> Take:
+    reader = VideoReader(path, options.start, options.end, pixels="stored")
+    finder = MediaPipeFaces(n_faces=1 if options.face is None else N_CROWD)
+    track = Track(finder, Chooser(options.face or "largest"))
+
+    def sightings() -> Iterator[Sighting]:
+        with reader, closing(finder):
+            shown: Fraction | None = None
+            for frame in ahead(tally.timed("decode", reader), 4):
+                with tally.during("capture"):
+                    found = track.push(frame)
+                yield from found
+                shown = frame.time + frame.duration
+            if options.end is None and shown is not None:
+                _want_whole(reader, shown)
+
+    stream = sightings()
+    first = deque(islice(stream, AHEAD))
+    if not first:
+        raise InputError(f"{path} has no picture in the wanted stretch; wanted one frame or more")
+    crowd = _Crowd(path)
+    later = _sample(path, options, crowd, after=first[-1].time if len(first) == AHEAD else None)
+    known = [s for s in [*first, *later] if s.face is not None]
+    if not known:  # read on until somebody is seen; without pictures that takes little memory
+        for sighting in stream:
+            first.append(sighting)
+            if sighting.face is not None:
+                first.extend(islice(stream, AHEAD))
+                break
+        known = [s for s in first if s.face is not None]
+    if not known:
+        raise InputError(f"{path} shows no face in any frame; wanted an actor's face at least 64 px wide")
+    if options.face is None:
+        crowd.look(known[0].time)
+        crowd.want_one()
+    performer = survey(known) if profile is None else Performer(profile.neutral)
+    measured = Perform(performer, smooth=None)
+    moments = [m for s in known for m in measured.push(s)]
+    start = options.start or Fraction(0)
+
+    def perform() -> Iterator[Motion]:
+        stage = Perform(performer)
+        while first:
+            yield from stage.push(first.popleft())
+        for sighting in stream:
+            yield from stage.push(sighting)
+
+    in_range = [] if profile is None else [ToRange(profile)]
+    for stage in in_range:
+        moments = [m for moment in moments for m in stage.push(moment)]
+
+    def motions() -> Iterator[tuple[Motion, NDArray[np.uint8] | None]]:
+        shown: Iterable[NDArray[np.uint8] | None] = repeat(None)
+        if beside is not None:  # read again, so that the pictures of the look ahead need not be kept
+            shown = (frame.rgb for frame in beside)
+        for motion, rgb in zip(perform(), shown):  # noqa: B905 - one of them may be endless
+            for stage in in_range:
+                (motion,) = stage.push(motion)
+            yield replace(motion, time=motion.time - start), rgb
+
+    beside = VideoReader(path, options.start, options.end) if pictures else None
+    return Take(
+        performer=performer, camera=known[0].camera, moments=moments, motions=motions(), rate=reader.rate,
+        n_frames=_expected(reader, options), sound=path if reader.has_sound else None,
+        size=None if beside is None else (beside.width, beside.height),
+    )  # fmt: skip
+
+
+def _expected(reader: VideoReader, options: TakeOptions) -> int | None:
+    """How many frames the wanted stretch holds, about."""
+    if reader.duration is None or (options.start is None and options.end is None):
+        return reader.n_frames
+    end = reader.duration if options.end is None else min(options.end, reader.duration)
+    return max(1, round((end - (options.start or 0)) * reader.rate))
+
+
+def _want_whole(reader: VideoReader, shown: Fraction) -> None:
+    """Raise where a file whose index tells its length breaks off long before. `shown` is when the last frame ends."""
+    if reader.duration is None or reader.path.suffix.lower() not in INDEXED:
+        return
+    missing = reader.origin + reader.duration - shown
+    if missing > max(reader.duration / 10, 3 / reader.rate):
+        raise InputError(
+            f"{reader.path} breaks off {float(shown):.2f} s into {float(reader.duration):.2f} s; "
+            f"wanted a whole video, or --end {float(shown):.2f} to make do"
+        )
+
+
+class _Crowd:
+    """How many faces of like size a clip shows, where it was looked at."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._sizes: list[list[float]] = []  # px, the largest first, of each picture with a face
+        self._finder = MediaPipeFaces(still=True, n_faces=N_CROWD)
+
+    def find(self, rgb: NDArray[np.uint8]) -> list[FaceMesh]:
+        faces = self._finder.find(rgb)
+        if faces:
+            self._sizes.append(sorted((face.size for face in faces), reverse=True))
+        return faces
+
+    def look(self, time: Fraction) -> None:
+        with VideoReader(self._path, time) as reader:
+            frame = next(iter(reader), None)
+            if frame is not None:
+                self.find(frame.rgb)
+
+    def close(self) -> None:
+        self._finder.close()
+
+    def want_one(self) -> None:
+        """Raise unless the last picture, and most of the others, show one face that stands out."""
+        rivals = [sum(size > RIVAL * sizes[0] for size in sizes) for sizes in self._sizes]
+        if rivals and (rivals[-1] > 1 or sum(n > 1 for n in rivals) > len(rivals) / 4):
+            raise InputError(
+                f"{self._path} shows {max(rivals)} faces; wanted one, or a choice: --face largest, left, right or a number from the left"
+            )
+
+
+def _sample(path: Path, options: TakeOptions, crowd: _Crowd, after: Fraction | None) -> list[Sighting]:
+    """Key frames spread over what comes after the start of a clip."""
+    if after is None:
+        return []
+    times = [t for t in keyframe_times(path) if t > after and (options.end is None or t < options.end)]
+    times = [times[i] for i in np.linspace(0, len(times) - 1, min(SAMPLED, len(times))).astype(int)] if times else []
+    track = Track(crowd, Chooser(options.face or "largest"))
+    return [sighting for frame in read_at(path, times) for sighting in track.push(frame)]

@@ -1,0 +1,351 @@
+"""Eyes that look around inside lids that close: a sclera, an iris on it, and the lids' edge over both.
+
+The sclera is the picture's own, with the iris painted out; the iris is the picture's own, completed
+where the lids hid it. While an eye is as the picture shows it, the picture itself is shown.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perfcap.landmarks import (
+    LEFT_EYE,
+    LEFT_IRIS,
+    LEFT_LID_LOWER,
+    LEFT_LID_UPPER,
+    RIGHT_EYE,
+    RIGHT_IRIS,
+    RIGHT_LID_LOWER,
+    RIGHT_LID_UPPER,
+)
+from synth.matte import fill
+from synth.rig import LEFT_CREASE, RIGHT_CREASE, Character, Skin, eye_rows, smoothstep
+
+FINE = 4  # sub-pixel factor of masks (OpenCV's fixed-point shift is 2 bits)
+
+
+@dataclass(frozen=True)
+class EyeParts:
+    """Which landmarks make one eye."""
+
+    ring: tuple[int, ...]
+    upper: tuple[int, ...]
+    lower: tuple[int, ...]
+    iris: tuple[int, ...]
+    crease: tuple[int, ...]
+    number: int  # in the rig's rows along the lids
+
+
+EYES = (
+    EyeParts(RIGHT_EYE, RIGHT_LID_UPPER, RIGHT_LID_LOWER, RIGHT_IRIS, RIGHT_CREASE, 0),
+    EyeParts(LEFT_EYE, LEFT_LID_UPPER, LEFT_LID_LOWER, LEFT_IRIS, LEFT_CREASE, 1),
+)
+
+
+def polygon(shape: tuple[int, ...], points: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """Antialiased coverage [h, w] 0..255 of a polygon [N, 2] in continuous pixels."""
+    import cv2
+
+    mask = np.zeros((shape[0] * FINE, shape[1] * FINE), np.uint8)
+    fixed = np.round((points * FINE - 0.5) * 16).astype(np.int32)
+    cv2.fillPoly(mask, [fixed], 255, shift=4)
+    return np.asarray(cv2.resize(mask, (shape[1], shape[0]), interpolation=cv2.INTER_AREA))
+
+
+def curve(points: NDArray[np.float32], n: int = 4) -> NDArray[np.float32]:
+    """Catmull-Rom through open points [N, 2], n pieces each."""
+    p = np.concatenate((2 * points[:1] - points[1:2], points, 2 * points[-1:] - points[-2:-1]))
+    t = (np.arange(n, dtype=np.float32) / n)[None, :, None]
+    a, b, c, d = p[:-3, None], p[1:-2, None], p[2:-1, None], p[3:, None]
+    out = 0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - 3 * c + d - a) * t**3)
+    return np.asarray(np.concatenate((out.reshape(-1, 2), points[-1:])), np.float32)
+
+
+def opening(upper: NDArray[np.float32], lower: NDArray[np.float32]) -> float:
+    """Widest gap of the lids over the eye's width."""
+    return float(np.linalg.norm(upper - lower, axis=1).max() / max(np.linalg.norm(upper[0] - upper[-1]), 1e-6))
+
+
+class Eye:
+    """One eye of a character."""
+
+    def __init__(self, character: Character, parts: EyeParts, skin: Skin) -> None:
+        self._parts = parts
+        self._lash, self._inner, self._under = (list(row) for row in eye_rows(parts.number, parts.upper))
+        self._lid_height = self._height(skin.points)
+        self._build(character)
+
+    def _height(self, vertices: NDArray[np.float32]) -> float:
+        """Of the skin between crease and lashes, mean px."""
+        crease, lash = vertices[list(self._parts.crease[2:-2])], vertices[self._lash[2:-2]]
+        return float(np.linalg.norm(crease - lash, axis=1).mean())
+
+    def _build(self, character: Character) -> None:
+        import cv2
+
+        parts = self._parts
+        points = character.landmarks[:, :2]
+        self._corners = points[[parts.upper[0], parts.upper[-1]]]
+        self._width = float(np.linalg.norm(self._corners[1] - self._corners[0]))
+        self._opening = opening(points[list(parts.upper)], points[list(parts.lower)])
+        centre = points[parts.iris[0]]
+        self._iris_off = self._in_eye(centre, self._corners)
+        self._radius = float(np.linalg.norm(points[list(parts.iris[1:])] - centre, axis=1).mean())
+
+        pad = 0.9 * self._width
+        H, W = character.rgb.shape[:2]
+        middle = self._corners.mean(0)
+        x0, y0 = (max(0, int(v - pad)) for v in middle)
+        x1, y1 = min(W, int(middle[0] + pad) + 1), min(H, int(middle[1] + pad) + 1)
+        self._offset = np.array((x0, y0), np.float32)
+        part = np.ascontiguousarray(character.rgb[y0:y1, x0:x1])
+        ring = (
+            np.concatenate((curve(points[list(parts.upper)])[:-1], curve(points[list(parts.lower)])[:0:-1]))
+            - self._offset
+        )
+        inside = polygon(part.shape[:2], ring.astype(np.float32)).astype(np.float32) / 255
+        gap = max(self._opening * self._width, 1.0)
+        rim = max(1, round(0.10 * gap))
+        clean = cv2.erode(inside, np.ones((2 * rim + 1, 3), np.uint8))  # lashes darken the lids' edge
+        grid = np.stack(np.meshgrid(np.arange(part.shape[1]), np.arange(part.shape[0])), -1) + 0.5
+        from_iris = np.linalg.norm(grid - (centre - self._offset), axis=-1).astype(np.float32)
+        self._sclera = self._white(part, clean * (from_iris > 1.18 * self._radius), inside)
+        self._iris = self._disc(part, clean, centre - self._offset)
+        self._lid = self._bare(part, points, inside)
+
+    def _white(
+        self, part: NDArray[np.uint8], known: NDArray[np.float32], inside: NDArray[np.float32]
+    ) -> NDArray[np.uint8]:
+        """The eye without its iris [h, w, 3]; where the picture shows none of it, a light grey of the skin's light."""
+        luma = part.astype(np.float32) @ np.array((0.299, 0.587, 0.114), np.float32)
+        enough = known.sum() > 0.08 * self._width**2 * 0.3
+        if enough:
+            seen = luma[known > 0.5]
+            level = np.percentile(seen, 60) if seen.size else 0.0
+            known = known * (luma >= 0.85 * level)  # corners, lashes and liner are not sclera
+        if known.sum() < 6:
+            skin = part[inside < 0.1].reshape(-1, 3).astype(np.float32)
+            light = float(np.percentile(skin @ np.array((0.299, 0.587, 0.114), np.float32), 70)) if skin.size else 150.0
+            tone = skin.mean(0) if skin.size else np.full(3, light, np.float32)
+            colour = np.clip(0.75 * light * 1.1 + 0.25 * tone, 0, 255)
+            return np.broadcast_to(colour.astype(np.uint8), part.shape).copy()
+        white = fill(part, known.astype(np.float32)).astype(np.float32)
+        # A few bright pixels of skin must not make an eye shine: it is no lighter than the skin around it.
+        brightest = np.percentile(luma[inside < 0.1], 75) if (inside < 0.1).any() else 255.0
+        own = white @ np.array((0.299, 0.587, 0.114), np.float32)
+        return np.asarray(white * np.minimum(1, brightest / np.maximum(own, 1))[..., None], np.uint8)
+
+    def _bare(
+        self, part: NDArray[np.uint8], points: NDArray[np.float32], inside: NDArray[np.float32]
+    ) -> NDArray[np.uint8]:
+        """The skin around the eye without eye, lashes and liner [h, w, 3]: what a closing lid unfolds."""
+        import cv2
+
+        reach = max(2, round(0.11 * self._width))
+        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+        hidden = cv2.dilate((inside > 0.02).astype(np.uint8), kernel)
+        brow = points[[70, 63, 105, 66, 107] if self._parts.number == 0 else [336, 296, 334, 293, 300]] - self._offset
+        line = brow.round().astype(np.int32)
+        cv2.polylines(hidden, [line], False, 1, max(2, round(0.3 * self._width)))  # nor does a lid unfold brow
+        known = (hidden == 0).astype(np.float32)
+        if known.sum() < 16:
+            return part
+        skin = fill(part, known).astype(np.float32)
+        coarse = max(1.0, 0.05 * self._width)
+        soft = cv2.GaussianBlur(skin, (0, 0), coarse)
+        # The grain of the skin below the eye, so that the unfolded lid is not smoother than the picture.
+        detail = part.astype(np.float32) - cv2.GaussianBlur(part.astype(np.float32), (0, 0), coarse)
+        down = round(0.45 * self._width)
+        grain = np.roll(np.where(hidden[..., None] > 0, 0, detail), -down, axis=0)
+        grain[-down:] = 0
+        limit = 2.5 * float(np.std(grain)) + 1
+        skin = np.where(hidden[..., None] > 0, soft + np.clip(grain, -limit, limit), skin)
+        return np.asarray(np.clip(skin, 0, 255), np.uint8)
+
+    def _disc(
+        self, part: NDArray[np.uint8], clean: NDArray[np.float32], centre: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """The whole iris [n, n, 4] at twice the picture's resolution, its centre in the middle."""
+        import cv2
+
+        r = self._radius
+        n = max(8, int(np.ceil(2.6 * r * 2)))
+        self._iris_scale = 2.0
+        move = np.array([[0.5, 0, centre[0] - n / 4], [0, 0.5, centre[1] - n / 4]], np.float32)
+        move[:, 2] += move[:, :2] @ (0.5, 0.5) - 0.5
+        flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
+        colour = cv2.warpAffine(part, move, (n, n), flags=flags, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
+        seen = cv2.warpAffine(clean, move, (n, n), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+        grid = (np.stack(np.meshgrid(np.arange(n), np.arange(n)), -1) + 0.5 - n / 2) / 2
+        radius = np.linalg.norm(grid, axis=-1)
+        seen = seen * (radius < 1.1 * r)
+        if seen.sum() < 0.1 * np.pi * (2 * r) ** 2:  # shut in the picture: a dark iris of no certain colour
+            dark = np.clip(40 + 30 * (radius / r) - 40 * (radius < 0.45 * r), 8, 90)
+            colour = dark[..., None] * np.array((1.0, 0.8, 0.65))
+        else:
+            # What the lids hide: its mirror image below or above, else the mean of its ring.
+            bins = np.minimum((radius / r * 8).astype(int), 9)
+            ring = np.zeros((10, 3), np.float32)
+            total = np.bincount(bins.ravel(), seen.ravel(), 10)
+            for k in range(3):
+                ring[:, k] = np.bincount(bins.ravel(), (colour[..., k] * seen).ravel(), 10) / np.maximum(total, 1e-6)
+            for b in range(1, 10):
+                if total[b] < 2:
+                    ring[b] = ring[b - 1]
+            for b in range(8, -1, -1):
+                if total[b] < 2:
+                    ring[b] = ring[b + 1]
+            guess = ring[bins]
+            flip, flip_seen = colour[::-1], seen[::-1] * (1 - seen) * 0.9
+            whole = colour * seen[..., None] + flip * flip_seen[..., None]
+            weight = seen + flip_seen
+            colour = whole + guess * (1 - weight)[..., None]
+        soft = max(0.8, 0.14 * r)
+        alpha = 1 - smoothstep(radius, r - soft * 0.5, r + soft * 0.8)
+        return np.dstack((np.clip(colour, 0, 255), alpha * 255)).astype(np.float32)
+
+    @staticmethod
+    def _in_eye(point: NDArray[np.float32], corners: NDArray[np.float32]) -> NDArray[np.float32]:
+        """A point in the eye's own frame: origin mid-corners, x along the corners, unit their distance."""
+        x = corners[1] - corners[0]
+        size2 = max(float(x @ x), 1e-6)
+        d = point - corners.mean(0)
+        return np.array((d @ x, x[0] * d[1] - x[1] * d[0]), np.float32) / size2
+
+    def draw(self, rgb: NDArray[np.uint8], points: NDArray[np.float32], vertices: NDArray[np.float32]) -> None:
+        """Draw the eye into a picture [H, W, 3], given its landmarks [478, 2] px and the warp's vertices [V, 2] px."""
+        parts = self._parts
+        upper, lower = points[list(parts.upper)], points[list(parts.lower)]
+        self._draw_lid(rgb, vertices, upper[[0, -1]])
+        now = opening(upper, lower)
+        off = self._in_eye(points[parts.iris[0]], upper[[0, -1]])
+        moved = float(np.linalg.norm(off - self._iris_off))
+        reshaped = abs(now - self._opening) / max(self._opening, 0.08)
+        as_pictured = (1 - ramp(moved, 0.001, 0.008)) * (1 - ramp(reshaped, 0.10, 0.35))
+        share = (1 - as_pictured) * ramp(now, 0.03, 0.08)
+        shut = 1 - ramp(now, 0.03, 0.12)
+        if shut > 0:
+            self._draw_seam(rgb, upper, lower, shut)
+        if share > 0:
+            self._draw_ball(rgb, points[parts.iris[0]], upper[[0, -1]], vertices, share)
+
+    def _draw_lid(self, rgb: NDArray[np.uint8], vertices: NDArray[np.float32], corners: NDArray[np.float32]) -> None:
+        """Unfold skin between crease and lashes where the picture's own would be stretched thin."""
+        grown = self._height(vertices) / max(self._lid_height, 1e-6) / self._growth(corners)
+        share = ramp(grown, 1.15, 1.9)
+        if share <= 0:
+            return
+        crease, lash = curve(vertices[list(self._parts.crease)]), curve(vertices[self._lash])
+        self._lay_skin(rgb, np.concatenate((crease, lash[::-1])), corners, share, 0.045)
+
+    def _lay_skin(
+        self,
+        rgb: NDArray[np.uint8],
+        outline: NDArray[np.float32],
+        corners: NDArray[np.float32],
+        share: float,
+        edge: float,
+    ) -> None:
+        """Lay bare skin over an outline [N, 2] px, its edge as soft as a share of the eye's width."""
+        box = _around(outline, rgb.shape, 4)
+        if box is None:
+            return
+        x0, y0, x1, y1 = box
+        origin, size = np.array((x0, y0), np.float32), (x1 - x0, y1 - y0)
+        mask = self._soft(polygon((size[1], size[0]), outline - origin), edge)
+        layer = self._sample(
+            self._lid, self._turn(corners), corners.mean(0) - origin, self._corners.mean(0) - self._offset, size
+        )
+        _blend(rgb[y0:y1, x0:x1], layer.astype(np.float32), mask * share)
+
+    def _draw_seam(
+        self, rgb: NDArray[np.uint8], upper: NDArray[np.float32], lower: NDArray[np.float32], share: float
+    ) -> None:
+        """Cover with skin what of the eye the landmarks leave below a shut lid's edge."""
+        corners = upper[[0, -1]]
+        width = float(np.linalg.norm(corners[1] - corners[0]))
+        down = np.array((corners[0, 1] - corners[1, 1], corners[1, 0] - corners[0, 0]), np.float32) / max(width, 1e-6)
+        bulge = np.sin(np.linspace(0, np.pi, len(lower), dtype=np.float32))[:, None] * down * (0.14 * width)
+        outline = np.concatenate((curve(upper), curve(lower + bulge)[::-1]))
+        self._lay_skin(rgb, outline, corners, share, 0.015)
+
+    def _draw_ball(
+        self, rgb: NDArray[np.uint8], iris_at: NDArray[np.float32], corners: NDArray[np.float32],
+        vertices: NDArray[np.float32], share: float,
+    ) -> None:  # fmt: skip
+        """Draw sclera and iris within the lids' inner edges."""
+        top, bottom = curve(vertices[self._inner]), curve(vertices[self._under])
+        box = _around(np.concatenate((top, bottom)), rgb.shape, 3)
+        if box is None:
+            return
+        x0, y0, x1, y1 = box
+        origin, size = np.array((x0, y0), np.float32), (x1 - x0, y1 - y0)
+        turn = self._turn(corners)
+        layer = self._sample(self._sclera, turn, corners.mean(0) - origin, self._corners.mean(0) - self._offset, size)
+        layer = layer.astype(np.float32)
+        half = np.full(2, self._iris.shape[0] / 2, np.float32)
+        iris = self._sample(self._iris, turn / self._iris_scale, iris_at - origin, half, size)
+        layer += (iris[..., :3] - layer) * (iris[..., 3:] / 255)
+        # The upper lid and its lashes throw a shadow on the ball; the corners lie deeper.
+        width = float(np.linalg.norm(corners[1] - corners[0]))
+        xs = np.arange(size[0], dtype=np.float32) + x0 + 0.5
+        order = np.argsort(top[:, 0])
+        under_lid = (np.arange(size[1], dtype=np.float32) + y0 + 0.5)[:, None] - np.interp(
+            xs, top[order, 0], top[order, 1]
+        )
+        across = np.abs(xs - corners[:, 0].mean()) / max(width / 2, 1e-6)
+        shade = 1 - 0.32 * np.exp(-np.maximum(under_lid, 0) / (0.07 * width)) - 0.16 * np.clip(across, 0, 1) ** 3
+        layer *= shade[..., None].astype(np.float32)
+        mask = self._soft(polygon((size[1], size[0]), np.concatenate((top[:-1], bottom[:0:-1])) - origin), 0.02)
+        _blend(rgb[y0:y1, x0:x1], layer, mask * share)
+
+    def _growth(self, corners: NDArray[np.float32]) -> float:
+        return float(np.linalg.norm(corners[1] - corners[0])) / max(self._width, 1e-6)
+
+    def _turn(self, corners: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The similarity's turn and scale [2, 2] that carries the picture's eye onto this one."""
+        a, b = self._corners[1] - self._corners[0], corners[1] - corners[0]
+        c, s = np.array((a @ b, a[0] * b[1] - a[1] * b[0])) / max(float(a @ a), 1e-6)
+        return np.array(((c, -s), (s, c)), np.float32)
+
+    def _soft(self, mask: NDArray[np.uint8], share: float) -> NDArray[np.float32]:
+        """Coverage 0..1 with an edge as soft as a share of the eye's width."""
+        import cv2
+
+        return np.asarray(cv2.GaussianBlur(mask.astype(np.float32) / 255, (0, 0), max(0.5, share * self._width)))
+
+    @staticmethod
+    def _sample(
+        source: NDArray[Any],
+        turn: NDArray[np.float32],
+        to: NDArray[np.float32],
+        of: NDArray[np.float32],
+        size: tuple[int, int],
+    ) -> NDArray[Any]:
+        """Warp so that `of` (continuous px of the source) lands on `to`."""
+        import cv2
+
+        move = np.concatenate((turn, (to - turn @ of)[:, None]), 1)
+        move[:, 2] += move[:, :2] @ np.array((0.5, 0.5), np.float32) - 0.5
+        border = cv2.BORDER_CONSTANT if source.shape[2] == 4 else cv2.BORDER_REPLICATE
+        return np.asarray(cv2.warpAffine(source, move, size, flags=cv2.INTER_LINEAR, borderMode=border))
+
+
+def ramp(x: float, low: float, high: float) -> float:
+    return float(smoothstep(np.array(x), low, high))
+
+
+def _around(points: NDArray[np.float32], shape: tuple[int, ...], rim: int) -> tuple[int, int, int, int] | None:
+    """The pixel box x0, y0, x1, y1 around points [N, 2] within a picture, if there is any."""
+    (x0, y0), (x1, y1) = np.floor(points.min(0)).astype(int) - rim, np.ceil(points.max(0)).astype(int) + rim
+    x0, y0, x1, y1 = max(0, int(x0)), max(0, int(y0)), min(shape[1], int(x1)), min(shape[0], int(y1))
+    return (x0, y0, x1, y1) if x1 - x0 > 1 and y1 - y0 > 1 else None
+
+
+def _blend(view: NDArray[np.uint8], layer: NDArray[np.float32], cover: NDArray[np.float32]) -> None:
+    """Lay pixels over a picture in place, by coverage [h, w] 0..1."""
+    view[:] = (view + (layer - view) * cover[..., None] + 0.5).astype(np.uint8)

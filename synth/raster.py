@@ -1,0 +1,82 @@
+"""The inner loops of the warp: triangles to a sampling map, and layers over each other.
+
+Compiled by numba (no compiler needed on the machine) and cached beside the code; they release the
+GIL, so decoding, drawing and encoding overlap. Coordinates are continuous pixels: the middle of
+the first pixel is at 0.5. Nothing here knows what a face is.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+FAR = np.float32(1e9)
+
+
+@njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
+def rasterise(
+    target: NDArray[np.float32],  # [V, 2] px
+    source: NDArray[np.float32],  # [V, 2] px of the picture
+    depth: NDArray[np.float32],  # [V], smaller is nearer
+    triangles: NDArray[np.int32],  # [T, 3]
+    sampling: NDArray[np.float32],  # [H, W, 2] out: where in the picture each pixel comes from (OpenCV's remap)
+    nearest: NDArray[np.float32],  # [H, W] out: depth; must hold FAR where nothing is drawn yet
+) -> None:
+    """Draw triangles with a depth buffer; pixels that no triangle covers are left as they were."""
+    H, W = nearest.shape
+    for t in range(triangles.shape[0]):
+        a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+        ax, ay = target[a, 0], target[a, 1]
+        bx, by = target[b, 0], target[b, 1]
+        cx, cy = target[c, 0], target[c, 1]
+        area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
+        if abs(area) < 1e-6:
+            continue
+        y0 = max(0, int(np.ceil(min(ay, by, cy) - 0.5)))
+        y1 = min(H - 1, int(np.floor(max(ay, by, cy) - 0.5)))
+        if y0 > y1:
+            continue
+        inv = 1.0 / area
+        # Barycentric weights of b and c, and all that hangs on them, are linear in x and y.
+        ub_x, ub_y = (cy - ay) * inv, -(cx - ax) * inv
+        uc_x, uc_y = -(by - ay) * inv, (bx - ax) * inv
+        sx_b, sx_c = source[b, 0] - source[a, 0], source[c, 0] - source[a, 0]
+        sy_b, sy_c = source[b, 1] - source[a, 1], source[c, 1] - source[a, 1]
+        z_b, z_c = depth[b] - depth[a], depth[c] - depth[a]
+        left, right = min(ax, bx, cx), max(ax, bx, cx)
+        x0 = max(0, int(np.ceil(left - 0.5)))
+        x1 = min(W - 1, int(np.floor(right - 0.5)))
+        for y in range(y0, y1 + 1):
+            py = y + 0.5 - ay
+            for x in range(x0, x1 + 1):
+                px = x + 0.5 - ax
+                ub = ub_x * px + ub_y * py
+                uc = uc_x * px + uc_y * py
+                if ub < -1e-5 or uc < -1e-5 or ub + uc > 1.00001:
+                    continue
+                z = depth[a] + z_b * ub + z_c * uc
+                if z < nearest[y, x]:
+                    nearest[y, x] = z
+                    sampling[y, x, 0] = source[a, 0] + sx_b * ub + sx_c * uc - 0.5
+                    sampling[y, x, 1] = source[a, 1] + sy_b * ub + sy_c * uc - 0.5
+
+
+@njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
+def lay_over(
+    under: NDArray[np.uint8],  # [H, W, 3], changed in place
+    over: NDArray[np.uint8],  # [H, W, 4], straight alpha in the fourth channel
+) -> None:
+    """Composite straight-alpha pixels over opaque ones."""
+    H, W = under.shape[:2]
+    for y in range(H):
+        for x in range(W):
+            alpha = np.int32(over[y, x, 3])
+            if alpha == 255:
+                under[y, x, 0] = over[y, x, 0]
+                under[y, x, 1] = over[y, x, 1]
+                under[y, x, 2] = over[y, x, 2]
+            elif alpha:
+                for k in range(3):
+                    u = np.int32(under[y, x, k])
+                    under[y, x, k] = u + ((np.int32(over[y, x, k]) - u) * alpha + 127) // 255

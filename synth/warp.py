@@ -1,0 +1,180 @@
+"""The real-time renderer: the picture itself, moved.
+
+A mesh from the face out to the shoulders is drawn in depth order with the picture as its texture,
+over what is behind the person; eyes and the inside of the mouth are layers of their own. It takes
+Motion in the character's own terms (see `synth.retarget`) and remembers nothing between pictures,
+so a take cannot drift.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from perfcap.head import place, unproject
+from perfcap.landmarks import INNER_LIPS, INNER_LIPS_LOWER, INNER_LIPS_UPPER, LIPS, OVAL
+from runtime.records import N_FACE, Cue, Motion, Shot
+from synth.camera import VirtualCamera
+from synth.eyes import EYES, Eye, curve, opening, polygon
+from synth.mouth import MouthInterior, MouthPalette, palette_from_picture
+from synth.raster import FAR, lay_over, rasterise
+from synth.rig import FIRST_GRID, LASHES, NECK, Character, lid_rows, smoothstep
+
+
+class Mouth:
+    """The inside of a character's mouth: the picture's own where it shows it, else drawn."""
+
+    def __init__(self, character: Character) -> None:
+        points = character.landmarks[:, :2]
+        self._inside = MouthInterior(_palette(character), character.face)
+        self._camera = character.camera
+        self._opening = opening(points[list(INNER_LIPS_UPPER)], points[list(INNER_LIPS_LOWER)])
+
+    def draw(self, rgb: NDArray[np.uint8], points: NDArray[np.float32], motion: Motion) -> None:
+        """Draw between the lips of a picture [H, W, 3] whose landmarks [478, 2] px are given."""
+        upper, lower = points[list(INNER_LIPS_UPPER)], points[list(INNER_LIPS_LOWER)]
+        now = opening(upper, lower)
+        if now < 0.02:
+            return
+        share = 1.0
+        if self._opening > SHOWN:  # the picture's own teeth, while it still fits them
+            share = float(smoothstep(np.array(abs(now / self._opening - 1)), 0.15, 0.5))
+        share *= float(smoothstep(np.array(now), 0.02, 0.06))
+        if share <= 0:
+            return
+        ring = points[list(INNER_LIPS)]
+        drawn = self._inside.render(motion.face, ring, self._affine(motion))
+        h, w = drawn.rgb.shape[:2]
+        H, W = rgb.shape[:2]
+        x0, y0 = max(0, drawn.left), max(0, drawn.top)
+        x1, y1 = min(W, drawn.left + w), min(H, drawn.top + h)
+        if x1 <= x0 or y1 <= y0:
+            return
+        edge = np.concatenate((curve(upper)[:-1], curve(lower)[:0:-1]))
+        mask = polygon((h, w), (edge - (drawn.left, drawn.top)).astype(np.float32))
+        part = (slice(y0 - drawn.top, y1 - drawn.top), slice(x0 - drawn.left, x1 - drawn.left))
+        cover = mask[part].astype(np.float32)[..., None] * (share / 255)
+        view = rgb[y0:y1, x0:x1]
+        view[:] = (view + (drawn.rgb[part].astype(np.float32) - view) * cover + 0.5).astype(np.uint8)
+
+    def _affine(self, motion: Motion) -> NDArray[np.float32]:
+        """[2, 4]: head's frame, units -> px, straightened around the mouth."""
+        middle = motion.face[list(INNER_LIPS)].mean(0)
+        step = 0.1
+        probe = np.concatenate((middle[None], middle + step * np.eye(3, dtype=np.float32)))
+        px = self._camera.project(place(motion.head, probe))
+        A = ((px[1:] - px[0]) / step).T
+        return np.asarray(np.concatenate((A, (px[0] - A @ middle)[:, None]), 1), np.float32)
+
+
+OUTSIDE = np.float32(-1e4)  # px of the texture: where there is nobody
+
+
+def _palette(character: Character) -> MouthPalette:
+    """The colours of the character's mouth; teeth that only a reference picture shows are theirs too."""
+    own = palette_from_picture(character.rgb, character.landmarks[:, :2])
+    if parted(character.landmarks):
+        return own
+    for rgb, landmarks in character.references:
+        if parted(landmarks):
+            shown = palette_from_picture(rgb, landmarks[:, :2])
+            return replace(own, teeth=shown.teeth, dark=shown.dark)
+    return own
+
+
+def parted(landmarks: NDArray[np.float32]) -> bool:
+    """Whether a face [478, 2 or more] px shows the inside of its mouth."""
+    return opening(landmarks[list(INNER_LIPS_UPPER), :2], landmarks[list(INNER_LIPS_LOWER), :2]) > SHOWN
+
+
+SHOWN = 0.08  # lips parted this far, of the mouth's width, show what is between them
+FINE_PX = 2_500_000  # a moving part with more pixels is sampled as it is: a close-up has no use for finer ones
+
+
+class WarpRenderer:
+    """(Character, Cue) -> Shot, the size of the character's picture."""
+
+    def __init__(self, character: Character, camera: VirtualCamera | None = None) -> None:
+        import cv2
+
+        self._character = character
+        self._camera = camera
+        skin = character.skin
+        self._skin = skin
+        grid = skin.points[FIRST_GRID:]
+        self._grid_local = unproject(character.camera, character.head, grid, skin.depth[FIRST_GRID:])
+        self._rest_grid = character.camera.project(place(character.head, self._grid_local))
+        self._rest_neck = character.camera.project(place(character.head, NECK[None]))
+        low, high = np.floor(grid.min(0)).astype(int), np.ceil(grid.max(0)).astype(int)
+        self._x0, self._y0, self._x1, self._y1 = (int(v) for v in (*low, *high))  # nothing moves outside
+        part = (slice(self._y0, self._y1), slice(self._x0, self._x1))
+        self._opacity = (character.alpha * 255 + 0.5).astype(np.uint8)
+        texture = np.dstack((character.person[part], self._opacity[part]))
+        # Bilinear sampling of a picture twice as fine is nearly as sharp as bicubic and several times as fast.
+        self._fine = 2 if texture.shape[0] * texture.shape[1] <= FINE_PX else 1
+        self._texture = cv2.resize(texture, None, fx=self._fine, fy=self._fine, interpolation=cv2.INTER_LANCZOS4)
+        self._behind = np.ascontiguousarray(character.behind[part])
+        self._source = (skin.points - low.astype(np.float32)) * np.float32(self._fine)
+        self._eyes = [Eye(character, parts, skin) for parts in EYES]
+        self._mouth = Mouth(character)
+
+    def vertices(
+        self, head: NDArray[np.float32], face: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Where every vertex of the mesh lies, [V, 2] px, and how deep, [V] metres."""
+        character, skin = self._character, self._skin
+        face_m = place(head, face[:N_FACE])
+        face_px = character.camera.project(face_m)
+        grid_m = place(head, self._grid_local)
+        rigid = character.camera.project(grid_m) - self._rest_grid
+        neck = character.camera.project(place(head, NECK[None])) - self._rest_neck
+        contour = face_px[list(OVAL)] - character.camera.project(place(head, character.face[list(OVAL)]))
+        w = skin.head_weight[:, None]
+        moved = (
+            skin.points[FIRST_GRID:]
+            + w * rigid
+            + (1 - w) * skin.body_weight[:, None] * neck
+            + skin.contour_weight @ contour
+        )
+        size = np.float32(character.head[2, 3] / head[2, 3])
+        rows = lid_rows(face_px, skin.lashes * size, skin.margins * size)
+        depth = np.concatenate((face_m[:, 2], np.tile(face_m[LASHES, 2], 3), grid_m[:, 2] + np.float32(0.02)))
+        return np.concatenate((face_px, rows, moved)).astype(np.float32), depth.astype(np.float32)
+
+    def render(self, cue: Cue) -> Shot:
+        motion = cue.motion if self._camera is None else self._camera.turn(cue.motion)
+        corner = np.array((self._x0, self._y0), np.float32)
+        target, depth = self.vertices(motion.head, motion.face)
+        points = target[:N_FACE]
+        over = self._person(target - corner, depth)
+        view = self._behind.copy()
+        lay_over(view, over)
+        rgb = self._character.rgb.copy()
+        rgb[self._y0 : self._y1, self._x0 : self._x1] = view
+        landmarks = self._character.camera.project(place(motion.head, motion.face))
+        self._mouth.draw(rgb, landmarks, motion)
+        for eye in self._eyes:
+            eye.draw(rgb, landmarks, target)
+        shot = Shot(cue=cue, rgb=rgb, face_box=_box(points), mouth_box=_box(points[list(LIPS)]))
+        if self._camera is None:
+            return shot
+        opacity = self._opacity.copy()
+        opacity[self._y0 : self._y1, self._x0 : self._x1] = over[..., 3]
+        return self._camera.film(shot, opacity)
+
+    def _person(self, target: NDArray[np.float32], depth: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """The person in the moving part of the picture [h, w, 4], with their opacity."""
+        import cv2
+
+        sampling = np.full((*self._behind.shape[:2], 2), OUTSIDE, np.float32)
+        nearest = np.full(sampling.shape[:2], FAR, np.float32)
+        rasterise(target, self._source, depth, self._skin.triangles, sampling, nearest)
+        over = cv2.remap(self._texture, sampling, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+        return np.asarray(over, np.uint8)
+
+
+def _box(points: NDArray[np.float32]) -> tuple[int, int, int, int]:
+    (x0, y0), (x1, y1) = np.floor(points.min(0)), np.ceil(points.max(0))
+    return int(x0), int(y0), int(x1), int(y1)

@@ -1,0 +1,73 @@
+"""Takes are read once, ahead of who needs them, and end cleanly whatever ends them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from runtime.errors import InputError
+from runtime.video import VideoReader
+from server.take import TakeOptions, Tally, ahead, open_take
+
+
+def test_ahead_passes_everything_on_in_order() -> None:
+    assert list(ahead(range(100), 4)) == list(range(100))
+
+
+def test_an_error_in_the_thread_is_raised_where_it_is_read() -> None:
+    def items() -> Iterator[int]:
+        yield 1
+        raise InputError("the disk is gone")
+
+    read = ahead(items(), 4)
+    assert next(read) == 1
+    with pytest.raises(InputError, match="the disk is gone"):
+        next(read)
+
+
+def test_who_stops_reading_stops_the_thread() -> None:
+    before = threading.active_count()
+    read = ahead(iter(int, 1), 4)  # endless
+    next(read)
+    assert threading.active_count() == before + 1
+    read.close()  # type: ignore[attr-defined]
+    assert threading.active_count() == before
+
+
+def test_it_is_never_further_ahead_than_told() -> None:
+    made: list[int] = []
+
+    def items() -> Iterator[int]:
+        for i in range(100):
+            made.append(i)
+            yield i
+
+    read = ahead(items(), 3)
+    next(read)
+    time.sleep(0.1)
+    assert len(made) <= 1 + 3 + 1 + 1  # read, waiting, being handed over
+    read.close()  # type: ignore[attr-defined]
+
+
+def test_a_take_with_pictures_shows_the_frame_each_motion_was_seen_in(clip: Path) -> None:
+    take = open_take(clip, TakeOptions(start=Fraction(1, 5)), Tally(), pictures=True)
+    with VideoReader(clip, Fraction(1, 5)) as reader:
+        for frame, (motion, rgb) in zip(reader, take.motions, strict=True):
+            assert motion.time == frame.time - Fraction(1, 5)
+            assert rgb is not None
+            np.testing.assert_array_equal(rgb, frame.rgb)
+    assert take.size == (288, 288)
+
+
+def test_a_face_that_comes_late_is_found(long_start: Path) -> None:
+    take = open_take(long_start, TakeOptions(), Tally())
+    seen = [motion.confidence > 0 for motion, _ in take.motions]
+    assert len(seen) == 190
+    assert not any(seen[:170])
+    assert all(seen[-10:])
