@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
+from threading import Timer
 from typing import Annotated
 
 import typer
@@ -305,9 +306,18 @@ def main() -> None:
     def stop(*_: object) -> None:
         raise SystemExit(143)
 
+    def tell_again(lost: sys.UnraisableHookArgs) -> None:
+        # A signal that arrives inside a finalizer or weak-reference callback is printed and forgotten by Python.
+        signals = {SystemExit: signal.SIGTERM, KeyboardInterrupt: signal.SIGINT}
+        if lost.exc_type in signals:
+            Timer(0.02, os.kill, (os.getpid(), signals[lost.exc_type])).start()
+        else:
+            sys.__unraisablehook__(lost)
+
     for pool in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(pool, "1")  # our matrices are small: waking a pool for one costs more than it saves
     signal.signal(signal.SIGTERM, stop)
+    sys.unraisablehook = tell_again
     quiet_natives()
     sys.exit(run())
 

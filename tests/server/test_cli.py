@@ -481,3 +481,29 @@ def test_a_command_told_to_stop_leaves_nothing_behind(
     assert process.returncode == status, said
     assert "Traceback" not in said
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("told", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_that_arrives_inside_a_finalizer_still_stops_the_command(told: signal.Signals, status: int) -> None:
+    script = (
+        "import time\n"
+        "from server import cli\n"
+        "class Slow:\n"
+        "    def __del__(self):\n"
+        "        print('ready', flush=True)\n"
+        "        time.sleep(30)\n"
+        "def run():\n"
+        "    Slow()\n"
+        "    time.sleep(30)\n"
+        "cli.run = run\n"
+        "try:\n"
+        "    cli.main()\n"
+        "except KeyboardInterrupt:\n"
+        "    raise SystemExit(130)\n"
+    )
+    command = [sys.executable, "-c", script]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=_environment()) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(told)
+        assert process.wait(15) == status
