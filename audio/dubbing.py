@@ -1,0 +1,144 @@
+"""One person's mouth in a clip made to follow a speech: what it should do, when, and how strongly.
+
+The speech's controls, of a mean face, become the speaker's by their own range: measured against what their
+original sound predicts where there is one. Where the clip already shows what is wanted, it is left alone;
+where the mouth cannot be seen, too; in between is eased. Knows neither files nor planes' formats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audio.bank import SHAPE, Choose, Patch, Wanted
+from audio.footage import Footage
+from audio.mouth_shape import OPENING, SHUT, WIDTH, controls
+from audio.rerender import MouthEditor, Planes
+from perfcap.expression import template
+
+Floats = NDArray[np.float32]
+
+RATE = 100  # values a second of a speech's curve
+LIKE = (0.25, 0.7)  # difference in the bank's costs from which a mouth is changed at all, and changed wholly
+EASE_S = 0.16  # how long a change takes to come and go
+HOLD_S = 0.3  # a pause shorter than this is not worth going back for
+MOOD_S = 1.5  # what the corners do more slowly than this is no speech and stays
+MOOD = 0.6  # share of it that stays
+GAIN = (0.6, 1.7)  # bounds of a speaker's range against the mean face's
+CORNERS = 5
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The controls of a mean face that says something, RATE times a second from `start` on."""
+
+    start: Fraction  # seconds
+    values: Floats  # [N, 7], what they differ from that face at rest
+    voiced: Floats  # [N] 0..1, whether somebody speaks
+
+    def at(self, times: NDArray[np.float64]) -> Floats:
+        """The controls [T, 7] at times [T] in seconds; at rest outside."""
+        place = (times - float(self.start)) * RATE
+        n = np.arange(len(self.values))
+        return np.stack([np.interp(place, n, v, left=0, right=0) for v in self.values.T], 1).astype(np.float32)
+
+    def voiced_at(self, times: NDArray[np.float64]) -> Floats:
+        place = (times - float(self.start)) * RATE
+        return np.interp(place, np.arange(len(self.voiced)), self.voiced, left=0, right=0).astype(np.float32)
+
+
+def relative(face: Floats) -> Floats:
+    """What a mean face [478, 3] differs from itself at rest: controls [7]."""
+    return controls(face) - controls(template())
+
+
+def ranges(footage: Footage, times: NDArray[np.float64], own: Curve | None) -> Floats:
+    """How far [7] this speaker's mouth goes where the mean face's goes one.
+
+    With the clip's own sound: what they did against what it predicts, as far as that can be trusted.
+    """
+    size = float(np.clip(footage.speaker.rest[WIDTH] / controls(template())[WIDTH], 0.7, 1.5))
+    gain = np.full(len(SHAPE), size, np.float32)
+    if own is None:
+        return gain
+    predicted = own.at(times)
+    spoken = (own.voiced_at(times) > 0.5) & (footage.free > 0.5)
+    if spoken.sum() < 40:
+        return gain
+    did, said = footage.said[spoken], predicted[spoken]
+    r = np.array(
+        [np.corrcoef(a, b)[0, 1] if a.std() > 0 and b.std() > 1e-6 else 0.0 for a, b in zip(did.T, said.T, strict=True)]
+    )
+    trust = np.clip((r - 0.2) / 0.4, 0, 1)
+    measured = np.clip(did.std(0) / np.maximum(said.std(0), 1e-4), *(np.array(GAIN) * size))
+    return np.asarray(gain + (measured - gain) * trust, np.float32)
+
+
+def _smooth(values: Floats, sigma: float) -> Floats:
+    from scipy.ndimage import gaussian_filter1d
+
+    return np.asarray(gaussian_filter1d(values, max(sigma, 1e-3), axis=0, mode="nearest"), np.float32)
+
+
+class Dubbing:
+    """What one person's mouth does over the frames of the result.
+
+    `order` [N] names the clip's frame that each result's frame is, `times` [N] in seconds of the speech.
+    """
+
+    def __init__(
+        self, footage: Footage, speech: Curve, order: NDArray[np.int64], times: NDArray[np.float64],
+        own: Curve | None = None, clip_times: NDArray[np.float64] | None = None,
+    ) -> None:  # fmt: skip
+        from scipy.ndimage import maximum_filter1d, minimum_filter1d
+
+        self._footage = footage
+        self._order = order
+        speaker = footage.speaker
+        step = float(np.median(np.diff(times))) if len(times) > 1 else 0.04
+        gain = ranges(footage, np.zeros(0) if clip_times is None else clip_times, own)
+        now = footage.said[order]
+        goal = speaker.rest + speech.at(times) * gain
+        mood = _smooth(footage.said[:, [CORNERS, WIDTH]], MOOD_S / 2 / step) - footage.said[:, [CORNERS, WIDTH]].mean(0)
+        goal[:, [CORNERS, WIDTH]] += MOOD * mood[order]
+        goal[:, OPENING] = np.minimum(goal[:, OPENING], max(1.3 * speaker.open_most, 0.06))
+        shut = goal[:, OPENING] < SHUT
+        goal[shut, OPENING] = np.minimum(goal[shut, OPENING], speaker.rest[OPENING])
+        off = (np.abs(goal - now) * SHAPE).sum(1)
+        change = np.clip((off - LIKE[0]) / (LIKE[1] - LIKE[0]), 0, 1)
+        n = max(1, round(HOLD_S / step)) | 1
+        change = minimum_filter1d(maximum_filter1d(change, n), n)
+        change = _smooth(maximum_filter1d(change, max(1, round(EASE_S / step)) | 1), EASE_S / 2 / step)
+        free = footage.free[order]
+        free = _smooth(minimum_filter1d(free, max(1, round(2 * EASE_S / step)) | 1), EASE_S / 2 / step)
+        share = np.clip(change * free * 1.02 - 0.01, 0, 1)
+        self.share = np.asarray(share, np.float32)
+        self.wanted = np.asarray(now + (goal - now) * self.share[:, None], np.float32)
+        self._editor = MouthEditor(speaker, footage.camera)
+
+    def patches(self) -> Iterator[Patch | None]:
+        """The mouth laid over each frame, in order; decided a few frames ahead."""
+        footage = self._footage
+        if not footage.bank.patches:
+            for _ in self._order:
+                yield None
+            return
+        choose = Choose(footage.bank)
+        for i, source in enumerate(self._order):
+            wanted = Wanted(
+                self.wanted[i], footage.turn[source], float(footage.light[source]), float(footage.sharpness[source])
+            )
+            yield from choose.push(wanted)
+        yield from choose.flush()
+
+    def edit(self, planes: Planes, i: int, patch: Patch | None) -> bool:
+        """Change the planes of the result's frame i in place; whether there was anything to do."""
+        if self.share[i] <= 0.01:
+            return False
+        motion = self._footage.motions[int(self._order[i])]
+        self._editor.edit(planes, motion, self.wanted[i], patch, float(self.share[i]))
+        return True

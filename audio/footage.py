@@ -1,0 +1,330 @@
+"""A clip watched once: who is in it, what each mouth does and shows, frame by frame.
+
+One pass over the frames gives, for each person, a Motion a frame (kept on disk, so an hour takes little
+memory), the mouth's controls, a bank of mouths at the clip's own resolution, and whether the mouth was free
+to be seen or a hand, a microphone or a turned head was in the way. Nothing here knows of speech.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audio.bank import BYTES, Bank, Patch
+from audio.mouth_shape import N_CONTROLS, SpeakerMouth, belongs, controls, from_lips
+from audio.rerender import Planes, cut, patch_points, pose, subsampled
+from perfcap.anchors import AnchorTracker
+from perfcap.capture import Perform, Sighting, survey
+from perfcap.expression import template
+from perfcap.face import FaceFinder, FaceMesh
+from perfcap.head import Camera, fit_head
+from runtime.records import N_EXPRESSION, N_FACE, N_LANDMARKS, Motion
+
+Floats = NDArray[np.float32]
+
+SURVEYED = 200  # frames of a person seen before their neutral face is settled
+WORK_PX = 1280  # longer side of the picture that faces are looked for in
+SMALL_PX = 200  # a face smaller than this there is looked at in full resolution
+SAMPLED = 1200  # faces kept to learn the speaker's shapes from
+STRANGER = 0.03  # units that two faces' shapes differ by when they are two people's
+TURNED_RAD = 1.0  # a head turned farther shows no mouth worth changing
+
+
+class Picture(Protocol):
+    """What is needed of a frame."""
+
+    @property
+    def time(self) -> Fraction: ...
+    @property
+    def planes(self) -> Planes: ...
+    def small(self, longer_px: int) -> NDArray[np.uint8]:
+        """RGB [h, w, 3], upright, at most so large."""
+
+
+ROW = 16 + N_LANDMARKS * 3 + N_EXPRESSION + 1
+
+
+class Motions(Sequence[Motion]):
+    """Motion by frame, kept in a temporary file."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile(prefix="understudy-")  # noqa: SIM115 - it lives as long as this
+        self._times: list[Fraction] = []
+
+    def append(self, motion: Motion) -> None:
+        row = np.concatenate((motion.head.ravel(), motion.face.ravel(), motion.expression, (motion.confidence,)))
+        self._file.seek(len(self._times) * ROW * 4)
+        self._file.write(row.astype(np.float32).tobytes())
+        self._times.append(motion.time)
+
+    def __len__(self) -> int:
+        return len(self._times)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        self._file.seek(index * ROW * 4)
+        row = np.frombuffer(self._file.read(ROW * 4), np.float32)
+        head, face, expression = row[:16], row[16 : 16 + N_LANDMARKS * 3], row[-N_EXPRESSION - 1 : -1]
+        return Motion(
+            time=self._times[index], head=head.reshape(4, 4), expression=expression,
+            gaze=np.zeros((2, 2), np.float32), face=face.reshape(N_LANDMARKS, 3), confidence=float(row[-1]),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Footage:
+    """One person in a clip; arrays over all its frames."""
+
+    camera: Camera
+    motions: Motions
+    speaker: SpeakerMouth
+    bank: Bank
+    said: Floats  # [T, 7] the mouth's controls
+    turn: Floats  # [T, 3] the head's rotation vector, radians
+    light: Floats  # [T] mean luma around the mouth
+    sharpness: Floats  # [T]
+    free: Floats  # [T] 0 not to be touched .. 1 the mouth is plainly seen
+
+    @property
+    def share_seen(self) -> float:
+        return float((self.free > 0.5).mean()) if len(self.free) else 0.0
+
+
+def mouth_cut(planes: Planes, landmarks: Floats) -> tuple[Planes, tuple[int, int]]:
+    """The cut-out of a mouth around landmarks [478, 3] px."""
+    unit = float(np.linalg.norm(landmarks[33, :2] - landmarks[263, :2]))
+    return cut(planes, landmarks[patch_points(), :2], 0.08 * unit)
+
+
+@dataclass
+class _Held:
+    """A sighting whose Motion is not known yet, and what must not be lost of its frame."""
+
+    sighting: Sighting
+    planes: Planes
+    corner: tuple[int, int]
+    colours: Floats  # [P, 3]
+    height: int
+
+
+class Watch:
+    """One person's footage, as it comes."""
+
+    def __init__(self, camera: Camera, nbytes: int = BYTES) -> None:
+        self._camera = camera
+        self._perform: Perform | None = None
+        self._held: deque[_Held] = deque()
+        self._bank = Bank(nbytes)
+        self._motions = Motions()
+        self._rows: list[Floats] = []
+        self._colours: list[NDArray[np.float16]] = []
+        self._rng = np.random.default_rng(0)
+        self._faces: list[Floats] = []
+        self._n_faces = 0
+
+    def push(self, planes: Planes, sighting: Sighting) -> None:
+        if sighting.face is None:
+            self._held.append(_Held(sighting, (), (0, 0), np.full((len(_watched()), 3), np.nan, np.float32), 0))
+        else:
+            parts, corner = mouth_cut(planes, sighting.face.landmarks)
+            colours = _colours(planes, sighting.face.landmarks[_watched(), :2])
+            self._held.append(_Held(sighting, parts, corner, colours, planes[0].shape[0]))
+        if self._perform is None and sum(h.sighting.face is not None for h in self._held) >= SURVEYED:
+            self._settle()
+        if self._perform is not None:
+            self._advance()
+
+    def _settle(self) -> None:
+        self._perform = Perform(survey(h.sighting for h in self._held))
+
+    def _advance(self) -> None:
+        assert self._perform is not None
+        while self._held:
+            held = self._held.popleft()
+            (motion,) = self._perform.push(held.sighting)
+            self._take(held, motion)
+
+    def _take(self, held: _Held, motion: Motion) -> None:
+        from scipy.spatial.transform import Rotation
+
+        number = len(self._motions)
+        self._motions.append(motion)
+        said = controls(motion.face)
+        turn = Rotation.from_matrix(motion.head[:3, :3].astype(np.float64)).as_rotvec().astype(np.float32)
+        light, sharpness = _tone(held.planes[0]) if held.planes else (0.0, 0.0)
+        seen = float(held.sighting.face is not None)
+        self._rows.append(np.concatenate((said, turn, (light, sharpness, seen))).astype(np.float32))
+        self._colours.append(held.colours.astype(np.float16))
+        if held.sighting.face is None:
+            return
+        points = pose(motion, self._camera, motion.face[:N_FACE]).points
+        self._bank.offer(Patch(number, held.planes, held.corner, points, said, turn, light, sharpness))
+        self._n_faces += 1
+        if len(self._faces) < SAMPLED:
+            self._faces.append(motion.face)
+        elif (i := int(self._rng.integers(self._n_faces))) < SAMPLED:
+            self._faces[i] = motion.face
+
+    def finish(self) -> Footage | None:
+        """What was seen of this person, or None where that is nothing."""
+        if self._perform is None:
+            if not any(h.sighting.face is not None for h in self._held):
+                return None
+            self._settle()
+        self._advance()
+        rows = np.stack(self._rows)
+        said, turn, (light, sharpness, seen) = rows[:, :N_CONTROLS], rows[:, N_CONTROLS:-3], rows[:, -3:].T
+        facing = np.linalg.norm(turn * (1, 1, 0), axis=1) < TURNED_RAD
+        hidden = obstructed(np.stack(self._colours).astype(np.float32))
+        free = (seen > 0) & facing & ~hidden
+        faces = np.stack(self._faces)
+        speaker = SpeakerMouth.of(faces, np.stack([controls(f) for f in faces]))
+        self._bank.patches = [p for p in self._bank.patches if free[p.number]]
+        return Footage(
+            self._camera, self._motions, speaker, self._bank, said, turn, light, sharpness, free.astype(np.float32)
+        )
+
+
+def _tone(luma: NDArray[Any]) -> tuple[float, float]:
+    """Mean (of 255) and the logarithm of the mean gradient of a cut-out."""
+    import cv2
+
+    values = luma.astype(np.float32) / (1 if luma.dtype == np.uint8 else 4)
+    return float(values.mean()), float(np.log(np.abs(cv2.Laplacian(values, cv2.CV_32F)).mean() + 0.1))
+
+
+def _watched() -> NDArray[np.int64]:
+    """Landmarks whose colours tell whether something is before the mouth: lips and the skin around, not inside."""
+    near = (from_lips() < 0.3) & (belongs()[:, 0] > 0.5)
+    return np.flatnonzero(near)
+
+
+def _colours(planes: Planes, points: Floats) -> Floats:
+    """Y, U, V [P, 3] of the picture around points [P, 2] px."""
+    import cv2
+
+    steps = subsampled(planes)
+    low, high = points.min(0), points.max(0)
+    size = float((high - low).max())
+    out = []
+    for plane, (sx, sy) in zip(planes, steps, strict=True):
+        H, W = plane.shape
+        x0, y0 = (int(max(0, v)) for v in (low[0] / sx - 2, low[1] / sy - 2))
+        x1, y1 = int(min(W, high[0] / sx + 3)), int(min(H, high[1] / sy + 3))
+        if x1 - x0 < 2 or y1 - y0 < 2:
+            out.append(np.full(len(points), np.nan, np.float32))
+            continue
+        box = max(1, round(0.04 * size / sx))
+        small = cv2.blur(np.ascontiguousarray(plane[y0:y1, x0:x1]), (box, box))
+        x = np.clip((points[:, 0] / sx - x0).astype(int), 0, small.shape[1] - 1)
+        y = np.clip((points[:, 1] / sy - y0).astype(int), 0, small.shape[0] - 1)
+        out.append(small[y, x].astype(np.float32) / (1 if plane.dtype == np.uint8 else 4))
+    return np.stack(out, 1)
+
+
+FAR_OFF = 4.0  # deviations (and 10 levels) beyond which a spot shows something else
+COVERED = 0.3  # share of such spots that says so of the mouth
+
+
+def obstructed(colours: Floats) -> NDArray[np.bool_]:
+    """Which frames show something else where the mouth should be, of colours [T, P, 3] (NaN: no face).
+
+    Robust to light: each frame's luma counts against its own median.
+    """
+    known = np.isfinite(colours).all((1, 2))
+    if known.sum() < 10:
+        return np.zeros(len(colours), bool)
+    c = colours.copy()
+    c[..., 0] -= np.median(c[..., 0], 1, keepdims=True)
+    middle = np.median(c[known], 0)
+    spread = np.median(np.abs(c[known] - middle), 0)
+    off = (np.abs(c - middle) > FAR_OFF * spread + 10).any(-1)
+    out = np.zeros(len(colours), bool)
+    out[known] = off[known].mean(1) > COVERED
+    return out
+
+
+@dataclass
+class _Person:
+    """Somebody followed through the clip."""
+
+    watch: Watch
+    last: FaceMesh | None = None
+    shape: Floats | None = None  # [468, 3] pose-free, when last seen
+    anchors: AnchorTracker = field(default_factory=AnchorTracker)
+
+
+def watch(frames: Iterable[Picture], finder: FaceFinder, n_people: int = 1) -> list[Footage]:
+    """Watch a clip; everybody seen in it, whoever was seen in most frames first."""
+    people: list[_Person] = []
+    camera: Camera | None = None
+    for frame in frames:
+        H, W = frame.planes[0].shape
+        if camera is None:
+            camera = Camera.of_picture(W, H)
+            people = [_Person(Watch(camera, BYTES // n_people)) for _ in range(n_people)]
+        rgb = frame.small(WORK_PX)
+        faces = list(finder.find(rgb))
+        if faces and max(f.size for f in faces) < SMALL_PX and rgb.shape[1] < W:
+            rgb = frame.small(max(H, W))
+            faces = list(finder.find(rgb))
+        scale = np.float32(W / rgb.shape[1])
+        for person, face in zip(people, assign(people, faces, camera, float(scale)), strict=True):
+            sighting = Sighting(frame.time, camera, None)
+            if face is None:
+                person.anchors.reset()
+            else:
+                anchors = person.anchors.follow(rgb, face)
+                if anchors is not None and scale != 1:
+                    anchors = replace(anchors, now=anchors.now * scale, then=anchors.then * scale)
+                sighting = Sighting(frame.time, camera, FaceMesh(face.landmarks * scale), anchors)
+            person.watch.push(frame.planes, sighting)
+    found = [f for f in (person.watch.finish() for person in people) if f is not None]
+    return sorted(found, key=lambda f: -f.share_seen)
+
+
+def assign(people: list[_Person], faces: list[FaceMesh], camera: Camera, scale: float) -> list[FaceMesh | None]:
+    """Each person's face in a frame: where it was, else whose shape is most alike, else somebody new."""
+    out: list[FaceMesh | None] = [None] * len(people)
+    left = sorted(faces, key=lambda f: -f.size)
+    for i, person in enumerate(people):
+        if person.last is None or not left:
+            continue
+        last = person.last
+        near = min(left, key=lambda f: float(np.linalg.norm(f.centre - last.centre)))
+        if np.linalg.norm(near.centre - last.centre) < 0.75 * last.size and 0.5 < near.size / last.size < 2:
+            out[i] = near
+            left.remove(near)
+    for face in left:
+        free = [i for i in range(len(people)) if out[i] is None]
+        if not free:
+            break
+        shape = fit_head(face.landmarks * np.float32(scale), camera, template()).face[:N_FACE]
+        known = [i for i in free if people[i].shape is not None]
+        alike = min(known, key=lambda i: _unlike(people[i].shape, shape), default=None)
+        new = next((i for i in free if people[i].shape is None), None)
+        if alike is not None and (new is None or _unlike(people[alike].shape, shape) < STRANGER):
+            out[alike] = face
+        elif new is not None:
+            out[new] = face
+            people[new].shape = shape
+    for person, found in zip(people, out, strict=True):
+        person.last = found or person.last
+    return out
+
+
+def _unlike(a: Floats | None, b: Floats) -> float:
+    """How far two pose-free faces differ where expressions hardly move them, root mean square, units."""
+    assert a is not None
+    still = belongs()[:, 0] == 0
+    return float(np.sqrt(((a - b)[still, :2] ** 2).mean()))

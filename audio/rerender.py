@@ -1,0 +1,255 @@
+"""A speaker's mouth made to say something else, in the frame's own planes and nowhere but there.
+
+The frame itself is bent so that jaw and cheeks follow the new mouth; over its lips goes a mouth of the same
+speaker, bent to the exact shape, in this moment's light. All of it happens in the planes that the clip is
+stored in (Y, U, V), at their own resolution, and only in a box around the mouth. Nothing here knows which
+mouth was chosen, or why.
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from audio.bank import Patch
+from audio.mouth_shape import SpeakerMouth, belongs, controls, from_lips
+from perfcap.expression import template
+from perfcap.head import UNIT_M, Camera, place
+from perfcap.landmarks import INNER_LIPS_LOWER, INNER_LIPS_UPPER, OVAL
+from perfcap.topology import face_triangles
+from runtime.records import N_FACE, Motion
+from synth.raster import FAR, rasterise
+
+Floats = NDArray[np.float32]
+Planes = tuple[NDArray[Any], ...]
+
+RINGS = (0.12, 0.32)  # units outside the face's contour where rings of vertices lie
+FOLLOW = (0.55, 0.0)  # how much of the contour's movement they follow
+MAP_PX = 300  # wider areas are mapped at a part of their resolution: a mesh is smooth between its edges
+PATCH_FULL, PATCH_END = 0.05, 0.24  # units from the lips within which the patch shows in full, and at all
+N_OVAL = len(OVAL)
+
+
+def strip(upper: tuple[int, ...], lower: tuple[int, ...]) -> list[tuple[int, int, int]]:
+    out = []
+    for i in range(len(upper) - 1):
+        out += [(upper[i], upper[i + 1], lower[i + 1]), (upper[i], lower[i + 1], lower[i])]
+    return [t for t in out if len(set(t)) == 3]
+
+
+@functools.cache
+def triangles() -> NDArray[np.int32]:
+    """The lower face's triangles, between the lips and around the contour too."""
+    first = (*OVAL, OVAL[0])
+    rings = [tuple(N_FACE + k * N_OVAL + i % N_OVAL for i in range(N_OVAL + 1)) for k in range(len(RINGS))]
+    around = [*strip(first, rings[0]), *strip(rings[0], rings[1])]
+    every = np.concatenate((face_triangles(), np.array(strip(INNER_LIPS_UPPER, INNER_LIPS_LOWER) + around, np.int32)))
+    moves = np.concatenate((belongs()[:, 0] > 0, *[belongs()[list(OVAL), 0] > 0 for _ in RINGS]))
+    return np.ascontiguousarray(every[moves[every].any(1)], np.int32)
+
+
+@functools.cache
+def patch_triangles() -> NDArray[np.int32]:
+    """Those of them that a patch may cover."""
+    near = np.concatenate((from_lips() <= PATCH_END + 0.05, np.zeros(len(RINGS) * N_OVAL, bool)))
+    return np.ascontiguousarray(triangles()[near[triangles()].all(1)], np.int32)
+
+
+@functools.cache
+def patch_points() -> NDArray[np.int64]:
+    return np.flatnonzero(from_lips() <= PATCH_END + 0.05)
+
+
+@functools.cache
+def cover() -> Floats:
+    """Opacity [468] of the patch at each point of the face."""
+    t = np.clip((PATCH_END - from_lips()) / (PATCH_END - PATCH_FULL), 0, 1)
+    below_nose = np.clip((template()[:N_FACE, 1] - template()[2, 1] + 0.02) / 0.06, 0, 1)
+    return np.asarray(t * t * (3 - 2 * t) * below_nose, np.float32)
+
+
+@dataclass(frozen=True)
+class Pose:
+    """A face in a frame: where its points are."""
+
+    points: Floats  # [468, 2] px
+    depth: Floats  # [468] metres
+    unit: float  # px of one unit there
+
+
+def pose(motion: Motion, camera: Camera, face: Floats) -> Pose:
+    """Where the points of a face [468, 3] lie when the head is where it is in a motion."""
+    placed = place(motion.head, face)
+    unit = camera.focal_px * UNIT_M / float(motion.head[2, 3])
+    return Pose(camera.project(placed), placed[:, 2], float(unit))
+
+
+def around(points: Floats, unit: float) -> Floats:
+    """Rings of vertices [72, 2] outside the contour of a face [468, 2] px."""
+    contour = points[list(OVAL)]
+    middle = points[[1, 13]].mean(0)
+    away = contour - middle
+    away /= np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1e-6)
+    return np.asarray(np.concatenate([contour + away * (ring * unit) for ring in RINGS]), np.float32)
+
+
+def subsampled(planes: Planes) -> list[tuple[int, int]]:
+    """How many luma samples one sample of each plane spans, across and down."""
+    H, W = planes[0].shape
+    return [(round(W / p.shape[1]), round(H / p.shape[0])) for p in planes]
+
+
+def cut(planes: Planes, points: Floats, margin: float) -> tuple[Planes, tuple[int, int]]:
+    """Copies of each plane around points [N, 2] px, and the corner of the cut-out in luma samples."""
+    H, W = planes[0].shape
+    x0, y0 = (int(max(0, v) // 4 * 4) for v in points.min(0) - margin)
+    x1, y1 = (int(min(top, -(-v // 4) * 4)) for top, v in zip((W, H), points.max(0) + margin, strict=True))
+    parts = [
+        plane[y0 // sy : -(-y1 // sy), x0 // sx : -(-x1 // sx)].copy()
+        for plane, (sx, sy) in zip(planes, subsampled(planes), strict=True)
+    ]
+    return tuple(parts), (x0, y0)
+
+
+class Canvas:
+    """A box of a frame that is about to change, as float planes, and how to sample other pictures into it."""
+
+    def __init__(self, planes: Planes, box: tuple[int, int, int, int]) -> None:
+        self.x0, self.y0, self.x1, self.y1 = box
+        self._planes = planes
+        self.steps = subsampled(planes)
+        w, h = self.x1 - self.x0, self.y1 - self.y0
+        self.coarse = max(1, -(-max(w, h) // MAP_PX))
+        self.size = -(-w // self.coarse), -(-h // self.coarse)
+
+    def mapping(self, target: Floats, depth: Floats, source: Floats, faces: NDArray[np.int32]) -> tuple[Floats, Floats]:
+        """Where in a source each coarse pixel comes from [h, w, 2] px, and whether any triangle is there [h, w]."""
+        w, h = self.size
+        sampling = np.zeros((h, w, 2), np.float32)
+        nearest = np.full((h, w), FAR, np.float32)
+        local = ((target - (self.x0, self.y0)) / self.coarse).astype(np.float32)
+        rasterise(local, source.astype(np.float32), depth, faces, sampling, nearest)
+        return sampling + 0.5, (nearest < FAR).astype(np.float32)
+
+    def fine(self, coarse: NDArray[Any], plane: int) -> NDArray[Any]:
+        """A coarse map at the resolution of one plane."""
+        sx, sy = self.steps[plane]
+        w, h = (self.x1 - self.x0) // sx, (self.y1 - self.y0) // sy
+        cw, ch = self.coarse / sx, self.coarse / sy
+        if (cw, ch) == (1, 1):
+            return coarse[:h, :w]
+        matrix = np.array(((cw, 0, 0.5 * cw - 0.5), (0, ch, 0.5 * ch - 0.5)), np.float64)
+        flags = cv2.INTER_LINEAR if cw >= 1 else cv2.INTER_AREA
+        if cw < 1:
+            return np.asarray(cv2.resize(coarse, (w, h), interpolation=flags))
+        return np.asarray(cv2.warpAffine(coarse, matrix, (w, h), flags=flags, borderMode=cv2.BORDER_REPLICATE))
+
+    def view(self, plane: int) -> NDArray[Any]:
+        sx, sy = self.steps[plane]
+        return self._planes[plane][self.y0 // sy : self.y1 // sy, self.x0 // sx : self.x1 // sx]
+
+    def sample(self, source: NDArray[Any], sampling: Floats, plane: int, corner: tuple[int, int]) -> Floats:
+        """One plane of a picture whose first luma sample is at `corner`, seen through a coarse map."""
+        sx, sy = self.steps[plane]
+        where = self.fine(sampling - np.array(corner, np.float32), plane)
+        where = where / np.array((sx, sy), np.float32) - np.float32(0.5)
+        out = cv2.remap(source, where, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        return np.asarray(out, np.float32)
+
+
+class MouthEditor:
+    """Re-renders one speaker's mouth, frame by frame. Remembers nothing between frames."""
+
+    def __init__(self, speaker: SpeakerMouth, camera: Camera) -> None:
+        self._speaker = speaker
+        self._camera = camera
+
+    def edit(self, planes: Planes, motion: Motion, wanted: Floats, patch: Patch | None, share: float) -> None:
+        """Change a frame's planes in place so that its mouth has the controls wanted [7].
+
+        `patch` is the mouth laid over, `share` (0..1) how opaque.
+        """
+        face = motion.face[:N_FACE]
+        now = controls(motion.face)
+        speaker = self._speaker
+        lips = np.clip(1 - from_lips() / 0.12, 0, 1)[:, None]
+        unusual = speaker.shape(now) - face  # lips as the speaker has them, not what this moment made of them
+        target = face + belongs() * speaker.moved(now, wanted) + lips * unusual * share
+        here, there = (pose(motion, self._camera, f.astype(np.float32)) for f in (face, target))
+        unit = here.unit
+        source = np.concatenate((here.points, around(here.points, unit)))
+        contour = (there.points - here.points)[list(OVAL)]
+        goal = np.concatenate((there.points, source[N_FACE:] + np.concatenate([contour * f for f in FOLLOW])))
+        depth = np.concatenate((there.depth, *[there.depth[list(OVAL)] + np.float32(0.02)] * len(RINGS)))
+        canvas = self._canvas(planes, goal)
+        if canvas is None:
+            return
+        bend, inside = canvas.mapping(goal, depth, source, triangles())
+        still = np.stack(np.meshgrid(*[(np.arange(n) + 0.5) * canvas.coarse for n in canvas.size]), -1)
+        still = still.astype(np.float32) + np.array((canvas.x0, canvas.y0), np.float32)
+        bend = still + (bend - still) * inside[..., None]
+        bent = [canvas.sample(p, bend, k, (0, 0)) for k, p in enumerate(planes)]
+        if patch is not None and share > 0:
+            self._lay(canvas, bent, goal, depth, patch, share, unit)
+        for k, out in enumerate(bent):
+            view = canvas.view(k)
+            top = 255 if view.dtype == np.uint8 else 1023
+            view[:] = np.clip(out + 0.5, 0, top).astype(view.dtype)
+
+    def _canvas(self, planes: Planes, goal: Floats) -> Canvas | None:
+        used = goal[np.unique(triangles())]
+        H, W = planes[0].shape
+        x0, y0 = (int(np.clip(v, 0, None)) // 4 * 4 for v in np.floor(used.min(0)))
+        x1, y1 = (min(int(v + 3) // 4 * 4, n // 4 * 4) for v, n in zip(np.ceil(used.max(0)), (W, H), strict=True))
+        return Canvas(planes, (x0, y0, x1, y1)) if x1 - x0 >= 8 and y1 - y0 >= 8 else None
+
+    def _lay(
+        self, canvas: Canvas, bent: list[Floats], goal: Floats, depth: Floats, patch: Patch, share: float, unit: float
+    ) -> None:
+        """The patch over the bent frame, in the frame's light."""
+        source = np.concatenate((patch.points, np.zeros((len(RINGS) * N_OVAL, 2), np.float32)))
+        points = goal[patch_points()]
+        low = np.maximum(((points.min(0) - (canvas.x0, canvas.y0)) // 4 * 4).astype(int), 0)
+        high = -(-(points.max(0) - (canvas.x0, canvas.y0)) // 4) * 4
+        x1, y1 = (int(min(v, n)) for v, n in zip(high, (canvas.x1 - canvas.x0, canvas.y1 - canvas.y0), strict=True))
+        if x1 - low[0] < 8 or y1 - low[1] < 8:
+            return
+        part = Canvas(
+            canvas._planes, (canvas.x0 + int(low[0]), canvas.y0 + int(low[1]), canvas.x0 + x1, canvas.y0 + y1)
+        )
+        where, inside = part.mapping(goal, depth, source, patch_triangles())
+        opacity, _ = part.mapping(
+            goal, depth, np.concatenate((np.stack((cover(), cover()), 1), source[N_FACE:] * 0)), patch_triangles()
+        )
+        alpha = opacity[..., 0] * inside * share
+        for k, (sx, sy) in enumerate(part.steps):
+            laid = part.sample(patch.planes[k], where, k, patch.corner)
+            y, x = slice(int(low[1]) // sy, y1 // sy), slice(int(low[0]) // sx, x1 // sx)
+            under = bent[k][y, x]
+            a = part.fine(alpha, k)
+            laid = _in_light(laid, under, a, unit / sx, luma=k == 0)
+            under += (laid - under) * a
+
+
+def _in_light(laid: Floats, under: Floats, alpha: Floats, unit: float, *, luma: bool) -> Floats:
+    """What is laid on, with the low tones of what it is laid on: fitted where both are seen."""
+    step = max(1, int(unit * 0.04))
+    size = max(2, laid.shape[1] // step), max(2, laid.shape[0] // step)
+    small = [cv2.resize(v, size, interpolation=cv2.INTER_AREA) for v in (laid, under, alpha)]
+    sigma = 0.12 * unit / step
+    seen = small[2] * (1 - small[2]) * 4 + 1e-4
+
+    def wide(values: Floats) -> Floats:
+        return np.asarray(cv2.GaussianBlur(values, (0, 0), sigma))
+
+    weight = wide(seen) + 1e-5
+    there, here = wide(small[0] * seen) / weight, wide(small[1] * seen) / weight
+    if luma:
+        gain = np.clip((here + 8) / (there + 8), 0.6, 1.6)
+        return np.asarray(laid * cv2.resize(gain, laid.shape[::-1], interpolation=cv2.INTER_LINEAR))
+    return np.asarray(laid + cv2.resize(here - there, laid.shape[::-1], interpolation=cv2.INTER_LINEAR))
