@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from perfcap.head import place, unproject
+from perfcap.head import Camera, place, unproject
 from perfcap.landmarks import INNER_LIPS, INNER_LIPS_LOWER, INNER_LIPS_UPPER, LIPS, OVAL
 from runtime.records import N_FACE, Cue, Motion, Shot
 from synth.camera import VirtualCamera
@@ -45,7 +45,7 @@ class Mouth:
         if share <= 0:
             return
         ring = points[list(INNER_LIPS)]
-        drawn = self._inside.render(motion.face, ring, self._affine(motion))
+        drawn = self._inside.render(motion.face, ring, around_mouth(self._camera, motion.head, motion.face))
         h, w = drawn.rgb.shape[:2]
         H, W = rgb.shape[:2]
         x0, y0 = max(0, drawn.left), max(0, drawn.top)
@@ -59,14 +59,15 @@ class Mouth:
         view = rgb[y0:y1, x0:x1]
         view[:] = (view + (drawn.rgb[part].astype(np.float32) - view) * cover + 0.5).astype(np.uint8)
 
-    def _affine(self, motion: Motion) -> NDArray[np.float32]:
-        """[2, 4]: head's frame, units -> px, straightened around the mouth."""
-        middle = motion.face[list(INNER_LIPS)].mean(0)
-        step = 0.1
-        probe = np.concatenate((middle[None], middle + step * np.eye(3, dtype=np.float32)))
-        px = self._camera.project(place(motion.head, probe))
-        A = ((px[1:] - px[0]) / step).T
-        return np.asarray(np.concatenate((A, (px[0] - A @ middle)[:, None]), 1), np.float32)
+
+def around_mouth(camera: Camera, head: NDArray[np.float32], face: NDArray[np.float32]) -> NDArray[np.float32]:
+    """[2, 4]: head's frame, units -> px, straightened around the mouth of a face [478, 3]."""
+    middle = face[list(INNER_LIPS)].mean(0)
+    step = 0.1
+    probe = np.concatenate((middle[None], middle + step * np.eye(3, dtype=np.float32)))
+    px = camera.project(place(head, probe))
+    A = ((px[1:] - px[0]) / step).T
+    return np.asarray(np.concatenate((A, (px[0] - A @ middle)[:, None]), 1), np.float32)
 
 
 OUTSIDE = np.float32(-1e4)  # px of the texture: where there is nobody
