@@ -118,7 +118,7 @@ class Dubbing:
         share = np.clip(change * free * 1.02 - 0.01, 0, 1)
         self.share = np.asarray(share, np.float32)
         self.wanted = np.asarray(now + (goal - now) * self.share[:, None], np.float32)
-        self._editor = MouthEditor(speaker, footage.camera)
+        self._editor = MouthEditor(speaker, footage.camera, footage.palette)
 
     def patches(self) -> Iterator[Patch | None]:
         """The mouth laid over each frame, in order; decided a few frames ahead."""

@@ -26,6 +26,7 @@ from perfcap.expression import template
 from perfcap.face import FaceFinder, FaceMesh
 from perfcap.head import Camera, fit_head
 from runtime.records import N_EXPRESSION, N_FACE, N_LANDMARKS, Motion
+from synth.mouth import MouthPalette, palette_from_picture
 
 Floats = NDArray[np.float32]
 
@@ -88,6 +89,7 @@ class Footage:
     camera: Camera
     motions: Motions
     speaker: SpeakerMouth
+    palette: MouthPalette  # of the inside, where the bank shows too little
     bank: Bank
     said: Floats  # [T, 7] the mouth's controls
     turn: Floats  # [T, 3] the head's rotation vector, radians
@@ -131,11 +133,13 @@ class Watch:
         self._rng = np.random.default_rng(0)
         self._faces: list[Floats] = []
         self._n_faces = 0
+        self._widest: tuple[float, NDArray[np.uint8], Floats] | None = None  # opening, picture, landmarks px
 
-    def push(self, planes: Planes, sighting: Sighting) -> None:
+    def push(self, planes: Planes, sighting: Sighting, rgb: NDArray[np.uint8]) -> None:
         if sighting.face is None:
             self._held.append(_Held(sighting, (), (0, 0), np.full((len(_watched()), 3), np.nan, np.float32), 0))
         else:
+            self._look_inside(rgb, sighting.face.landmarks * np.float32(rgb.shape[1] / planes[0].shape[1]))
             parts, corner = mouth_cut(planes, sighting.face.landmarks)
             colours = _colours(planes, sighting.face.landmarks[_watched(), :2])
             self._held.append(_Held(sighting, parts, corner, colours, planes[0].shape[0]))
@@ -143,6 +147,18 @@ class Watch:
             self._settle()
         if self._perform is not None:
             self._advance()
+
+    def _look_inside(self, rgb: NDArray[np.uint8], landmarks: Floats) -> None:
+        """Remember the face with the widest open mouth: it shows the inside's colours."""
+        apart = float(np.linalg.norm(landmarks[13, :2] - landmarks[14, :2]))
+        apart /= max(float(np.linalg.norm(landmarks[33, :2] - landmarks[263, :2])), 1.0)
+        if self._widest is not None and apart < 1.1 * self._widest[0] + 0.01:
+            return
+        H, W = rgb.shape[:2]
+        x0, y0 = (int(max(0, v)) for v in landmarks[:, :2].min(0))
+        x1, y1 = (int(min(n, v)) + 1 for n, v in zip((W, H), landmarks[:, :2].max(0), strict=True))
+        if x1 - x0 > 8 and y1 - y0 > 8:
+            self._widest = apart, rgb[y0:y1, x0:x1].copy(), landmarks - np.array((x0, y0, 0), np.float32)
 
     def _settle(self) -> None:
         self._perform = Perform(survey(h.sighting for h in self._held))
@@ -189,9 +205,20 @@ class Watch:
         free = (seen > 0) & facing & ~hidden
         faces = np.stack(self._faces)
         speaker = SpeakerMouth.of(faces, np.stack([controls(f) for f in faces]))
+        assert self._widest is not None
+        palette = palette_from_picture(*self._widest[1:])
         self._bank.patches = [p for p in self._bank.patches if free[p.number]]
         return Footage(
-            self._camera, self._motions, speaker, self._bank, said, turn, light, sharpness, free.astype(np.float32)
+            self._camera,
+            self._motions,
+            speaker,
+            palette,
+            self._bank,
+            said,
+            turn,
+            light,
+            sharpness,
+            free.astype(np.float32),
         )
 
 
@@ -288,7 +315,7 @@ def watch(frames: Iterable[Picture], finder: FaceFinder, n_people: int = 1) -> l
                 if anchors is not None and scale != 1:
                     anchors = replace(anchors, now=anchors.now * scale, then=anchors.then * scale)
                 sighting = Sighting(frame.time, camera, FaceMesh(face.landmarks * scale), anchors)
-            person.watch.push(frame.planes, sighting)
+            person.watch.push(frame.planes, sighting, rgb)
     found = [f for f in (person.watch.finish() for person in people) if f is not None]
     return sorted(found, key=lambda f: -f.share_seen)
 

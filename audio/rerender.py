@@ -9,7 +9,7 @@ mouth was chosen, or why.
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -17,13 +17,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audio.bank import Patch
-from audio.mouth_shape import SpeakerMouth, belongs, controls, from_lips
+from audio.mouth_shape import OPENING, SpeakerMouth, belongs, controls, from_lips
 from perfcap.expression import template
 from perfcap.head import UNIT_M, Camera, place
-from perfcap.landmarks import INNER_LIPS_LOWER, INNER_LIPS_UPPER, OVAL
+from perfcap.landmarks import INNER_LIPS, INNER_LIPS_LOWER, INNER_LIPS_UPPER, OVAL
 from perfcap.topology import face_triangles
 from runtime.records import N_FACE, Motion
+from synth.eyes import curve, polygon
+from synth.mouth import MouthInterior, MouthPalette
 from synth.raster import FAR, rasterise
+from synth.rig import smoothstep
+from synth.warp import around_mouth
 
 Floats = NDArray[np.float32]
 Planes = tuple[NDArray[Any], ...]
@@ -123,6 +127,7 @@ class Canvas:
         self.x0, self.y0, self.x1, self.y1 = box
         self._planes = planes
         self.steps = subsampled(planes)
+        self.white = 255 if planes[0].dtype == np.uint8 else 1023  # the largest value
         w, h = self.x1 - self.x0, self.y1 - self.y0
         self.coarse = max(1, -(-max(w, h) // MAP_PX))
         self.size = -(-w // self.coarse), -(-h // self.coarse)
@@ -165,9 +170,12 @@ class Canvas:
 class MouthEditor:
     """Re-renders one speaker's mouth, frame by frame. Remembers nothing between frames."""
 
-    def __init__(self, speaker: SpeakerMouth, camera: Camera) -> None:
+    def __init__(self, speaker: SpeakerMouth, camera: Camera, palette: MouthPalette) -> None:
         self._speaker = speaker
         self._camera = camera
+        rest = template()
+        rest[:N_FACE] = speaker.shape(speaker.rest)
+        self._inside = MouthInterior(palette, rest)
 
     def edit(self, planes: Planes, motion: Motion, wanted: Floats, patch: Patch | None, share: float) -> None:
         """Change a frame's planes in place so that its mouth has the controls wanted [7].
@@ -196,10 +204,15 @@ class MouthEditor:
         bent = [canvas.sample(p, bend, k, (0, 0)) for k, p in enumerate(planes)]
         if patch is not None and share > 0:
             self._lay(canvas, bent, goal, depth, patch, share, unit)
+        shown = now[OPENING] if patch is None else patch.controls[OPENING]
+        lacking = unshown(float(shown), float(wanted[OPENING]))
+        if lacking > 0:
+            whole = motion.face.copy()
+            whole[:N_FACE] = target
+            self._fill(canvas, bent, goal, replace(motion, face=whole), lacking)
         for k, out in enumerate(bent):
             view = canvas.view(k)
-            top = 255 if view.dtype == np.uint8 else 1023
-            view[:] = np.clip(out + 0.5, 0, top).astype(view.dtype)
+            view[:] = np.clip(out + 0.5, 0, canvas.white).astype(view.dtype)
 
     def _canvas(self, planes: Planes, goal: Floats) -> Canvas | None:
         used = goal[np.unique(triangles())]
@@ -234,6 +247,43 @@ class MouthEditor:
             a = part.fine(alpha, k)
             laid = _in_light(laid, under, a, unit / sx, luma=k == 0)
             under += (laid - under) * a
+
+    def _fill(self, canvas: Canvas, bent: list[Floats], goal: Floats, motion: Motion, share: float) -> None:
+        """The inside of a mouth that the clip never showed so far open, between the lips."""
+        ring = goal[list(INNER_LIPS)]
+        drawn = self._inside.render(motion.face, ring, around_mouth(self._camera, motion.head, motion.face))
+        h, w = drawn.rgb.shape[:2]
+        x0, y0 = max(canvas.x0, -(-drawn.left // 4) * 4), max(canvas.y0, -(-drawn.top // 4) * 4)
+        x1, y1 = min(canvas.x1, (drawn.left + w) // 4 * 4), min(canvas.y1, (drawn.top + h) // 4 * 4)
+        if x1 - x0 < 4 or y1 - y0 < 4:
+            return
+        upper, lower = goal[list(INNER_LIPS_UPPER)], goal[list(INNER_LIPS_LOWER)]
+        edge = np.concatenate((curve(upper)[:-1], curve(lower)[:0:-1])).astype(np.float32)
+        part = (slice(y0 - drawn.top, y1 - drawn.top), slice(x0 - drawn.left, x1 - drawn.left))
+        mask = polygon((h, w), edge - np.array((drawn.left, drawn.top), np.float32))[part].astype(np.float32) / 255
+        inside = to_yuv(drawn.rgb[part]) * np.float32(canvas.white / 255)
+        for k, (sx, sy) in enumerate(canvas.steps):
+            size = (x1 - x0) // sx, (y1 - y0) // sy
+            a = cv2.resize(mask, size, interpolation=cv2.INTER_AREA) * np.float32(share)
+            over = cv2.resize(inside[..., k], size, interpolation=cv2.INTER_AREA)
+            under = bent[k][(y0 - canvas.y0) // sy :, (x0 - canvas.x0) // sx :][: size[1], : size[0]]
+            under += (over - under) * a
+
+
+def unshown(shown: float, wanted: float) -> float:
+    """How much (0..1) of the inside has to be made up when lips parted as shown are to part as wanted, units."""
+    lack = 1 - (shown + 0.01) / (max(wanted, 0.0) + 0.01)
+    return float(smoothstep(np.array(lack), 0.35, 0.65) * smoothstep(np.array(wanted), 0.025, 0.06))
+
+
+# Rec. 709, limited range: only differences within one mouth hang on it, and it is used both ways.
+YUV_OF_RGB = np.array(((0.1826, 0.6142, 0.0620), (-0.1006, -0.3386, 0.4392), (0.4392, -0.3989, -0.0403)), np.float32)
+YUV_OFFSET = np.array((16, 128, 128), np.float32)
+
+
+def to_yuv(rgb: NDArray[np.uint8]) -> Floats:
+    """Y, U, V [h, w, 3] of 0..255 of a picture [h, w, 3]."""
+    return np.asarray(rgb.astype(np.float32) @ YUV_OF_RGB.T + YUV_OFFSET, np.float32)
 
 
 def _in_light(laid: Floats, under: Floats, alpha: Floats, unit: float, *, luma: bool) -> Floats:
