@@ -55,8 +55,8 @@ def controls(face: Floats) -> Floats:
 
 
 @functools.cache
-def _mean_shapes() -> Floats:
-    """How the mean face's points [7, 468, 3] go with its controls: least squares over faces that speak."""
+def _speaking() -> Floats:
+    """The mean face [400, 478, 3] saying all sorts of things, seeded."""
     rng = np.random.default_rng(0)
     rest, moves = template(), basis()
     faces = []
@@ -68,8 +68,23 @@ def _mean_shapes() -> Floats:
             if name.endswith("Left"):
                 e[ARKIT_INDEX[name.replace("Left", "Right")]] = value
         faces.append(rest + np.tensordot(e, moves, 1))
-    c = np.stack([controls(f.astype(np.float32)) for f in faces]) - controls(rest)
-    moved = (np.stack(faces) - rest)[:, :N_FACE].reshape(len(c), -1)
+    return np.asarray(faces, np.float32)
+
+
+@functools.cache
+def _with_opening() -> Floats:
+    """What the other controls [7] do when the mean mouth opens by one unit."""
+    c = np.stack([controls(f) for f in _speaking()])
+    c = c - c.mean(0)
+    return np.asarray(c[:, OPENING] @ c / (c[:, OPENING] @ c[:, OPENING]), np.float32)
+
+
+@functools.cache
+def _mean_shapes() -> Floats:
+    """How the mean face's points [7, 468, 3] go with its controls: least squares over faces that speak."""
+    rest, faces = template(), _speaking()
+    c = np.stack([controls(f) for f in faces]) - controls(rest)
+    moved = (faces - rest)[:, :N_FACE].reshape(len(c), -1)
     scale = c.std(0)
     x = c / scale
     solved = np.linalg.solve(x.T @ x + 0.02 * len(x) * np.eye(N_CONTROLS), x.T @ moved)
@@ -81,7 +96,7 @@ def belongs() -> Floats:
     """How much each point [468, 1] of the face goes with the mouth: 1 at lips and chin, 0 from the nose up."""
     face = template()[:N_FACE]
     y = face[:, 1]
-    t = np.clip((y - (y[NOSE] - 0.28)) / 0.3, 0, 1)
+    t = np.clip((y - (y[NOSE] - 0.1)) / 0.2, 0, 1)
     return np.asarray((t * t * (3 - 2 * t))[:, None], np.float32)
 
 
@@ -111,9 +126,8 @@ class SpeakerMouth:
         opening = said[:, OPENING]
         quiet = opening <= np.quantile(opening, 0.2)
         rest = np.median(said[quiet], 0)
-        rest[OPENING] = min(float(rest[OPENING]), SHUT)
+        rest = rest + min(0.0, SHUT / 2 - float(rest[OPENING])) * _with_opening()
         mean, face = said.mean(0), faces[:, :N_FACE].mean(0)
-        size = float(mean[WIDTH] / controls(template())[WIDTH])  # a wide mouth moves farther
         prior = _mean_shapes()
         x = said - mean
         spread = np.maximum(x.std(0), 0.004)
@@ -123,7 +137,6 @@ class SpeakerMouth:
             scaled.T @ scaled + 0.1 * len(x) * np.eye(N_CONTROLS) + 10 * np.eye(N_CONTROLS), scaled.T @ left
         )
         shapes = prior + (solved / spread[:, None]).reshape(N_CONTROLS, N_FACE, 3)
-        del size
         return cls(
             rest.astype(np.float32), spread.astype(np.float32), float(np.quantile(opening, 0.99)),
             mean.astype(np.float32), face.astype(np.float32), shapes.astype(np.float32),
