@@ -21,7 +21,7 @@ from fractions import Fraction
 from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import av
 import numpy as np
@@ -33,6 +33,9 @@ from runtime.errors import InputError
 from runtime.image import flatten
 from runtime.output import check_output, partial_path, write_failure
 from runtime.sound import SoundTrack, cut_sound, encoder_layout, encoder_rate, inspect_sound, open_sound
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 log = logging.getLogger(__name__)
 
@@ -54,21 +57,19 @@ class Frame:
     duration: Fraction  # seconds until the next one; for the last, what the source says
 
 
-class VideoReader:
-    """The frames of a video in the order they are shown, `start <= time < end`; iterate once.
+@dataclass(frozen=True)
+class Decoded:
+    """One picture as the decoder gave it."""
 
-    Pixels that are not square are made so, unless `pixels` is "stored" and they nearly are (a pixel no
-    more than an eighth wider or taller): who measures a face wants the pixels the camera gave.
-    """
+    time: Fraction  # seconds, the source's own
+    frame: Any  # av.VideoFrame
+    duration: Fraction  # seconds until the next one; for the last, what the source says
 
-    def __init__(
-        self,
-        path: str | Path,
-        start: Fraction | None = None,
-        end: Fraction | None = None,
-        *,
-        pixels: Literal["square", "stored"] = "square",
-    ) -> None:
+
+class VideoDecoder:
+    """A video file opened where `start` is shown; what is known of it before its frames are read."""
+
+    def __init__(self, path: str | Path, start: Fraction | None = None, end: Fraction | None = None) -> None:
         self.path = Path(path)
         self.n_damaged = 0  # packets that could not be read or decoded
         self._start, self._end = start, end
@@ -76,18 +77,13 @@ class VideoReader:
         try:
             self._describe()
             self._first, self._rest = self._prime()
-            aspect = self._stream.sample_aspect_ratio
-            if pixels == "stored" and aspect and Fraction(7, 8) <= aspect <= Fraction(8, 7):
-                aspect = None
-            self._to_rgb = _ToRgb(self._first, aspect)
         except BaseException:
             self._container.close()
             raise
-        self.width, self.height = self._to_rgb.width, self._to_rgb.height
-        self._frames = self._read()
 
     def _describe(self) -> None:
         stream, container = self._stream, self._container
+        self.index: int = stream.index  # of the stream in its file
         self.time_base: Fraction = stream.time_base or Fraction(1, 90_000)
         self.rate: Fraction = _rate(stream)  # for information and for writers; times are exact without it
         self.has_sound = bool(container.streams.audio)
@@ -102,6 +98,7 @@ class VideoReader:
         if self.n_frames is None and self.duration is not None:
             self.n_frames = max(1, round(self.duration * self.rate))
         context = stream.codec_context
+        self.sample_aspect: Fraction | None = stream.sample_aspect_ratio or None
         self.color_primaries = int(context.color_primaries)
         self.color_trc = int(context.color_trc)
         self.colorspace = int(context.colorspace)
@@ -126,7 +123,7 @@ class VideoReader:
         except (av.FFmpegError, OSError):
             self._container.seek(0)
 
-    def __enter__(self) -> VideoReader:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -135,10 +132,8 @@ class VideoReader:
     def close(self) -> None:
         self._container.close()
 
-    def __iter__(self) -> Iterator[Frame]:
-        return self._frames
-
-    def _read(self) -> Iterator[Frame]:
+    def decoded(self) -> Iterator[Decoded]:
+        """The frames in the order they are shown, `start <= time < end`; iterate once."""
         clock = _Clock(self.time_base, 1 / self.rate)
         frame: Any = self._first
         self._first = None
@@ -151,7 +146,7 @@ class VideoReader:
                 until = clock(following)
             shown_until = until if self._end is None else min(until, self._end)
             if self._start is None or time >= self._start:
-                yield Frame(time, self._to_rgb(frame), shown_until - time)
+                yield Decoded(time, frame, shown_until - time)
             frame, time = following, until
 
     def _decode(self) -> Iterator[Any]:
@@ -178,6 +173,37 @@ class VideoReader:
                 continue
             failures = 0
             yield from frames
+
+
+class VideoReader(VideoDecoder):
+    """The frames of a video in the order they are shown, `start <= time < end`; iterate once.
+
+    Pixels that are not square are made so, unless `pixels` is "stored" and they nearly are (a pixel no
+    more than an eighth wider or taller): who measures a face wants the pixels the camera gave.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        start: Fraction | None = None,
+        end: Fraction | None = None,
+        *,
+        pixels: Literal["square", "stored"] = "square",
+    ) -> None:
+        super().__init__(path, start, end)
+        aspect = self.sample_aspect
+        if pixels == "stored" and aspect and Fraction(7, 8) <= aspect <= Fraction(8, 7):
+            aspect = None
+        try:
+            self._to_rgb = _ToRgb(self._first, aspect)
+        except BaseException:
+            self._container.close()
+            raise
+        self.width, self.height = self._to_rgb.width, self._to_rgb.height
+        self._frames = (Frame(d.time, self._to_rgb(d.frame), d.duration) for d in self.decoded())
+
+    def __iter__(self) -> Iterator[Frame]:
+        return self._frames
 
 
 class _Clock:
