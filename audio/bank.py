@@ -21,7 +21,7 @@ from audio.mouth_shape import N_CONTROLS, OPENING, SHUT
 Floats = NDArray[np.float32]
 Box = tuple[int, int, int, int]  # x0, y0, x1, y1 px
 
-BYTES = 256 << 20  # of cut-outs kept
+BYTES = 192 << 20  # of one person's cut-outs kept
 NEAREST = 24  # mouths considered for each moment
 AHEAD = 16  # moments looked ahead before one is decided
 

@@ -22,9 +22,8 @@ from audio.mouth_shape import N_CONTROLS, SpeakerMouth, belongs, controls, from_
 from audio.rerender import Planes, cut, patch_points, pose, subsampled
 from perfcap.anchors import AnchorTracker
 from perfcap.capture import Perform, Sighting, survey
-from perfcap.expression import template
 from perfcap.face import FaceFinder, FaceMesh
-from perfcap.head import Camera, fit_head
+from perfcap.head import Camera
 from runtime.records import N_EXPRESSION, N_FACE, N_LANDMARKS, Motion
 from synth.mouth import MouthPalette, palette_from_picture
 
@@ -34,7 +33,9 @@ SURVEYED = 200  # frames of a person seen before their neutral face is settled
 WORK_PX = 1280  # longer side of the picture that faces are looked for in
 SMALL_PX = 200  # a face smaller than this there is looked at in full resolution
 SAMPLED = 1200  # faces kept to learn the speaker's shapes from
-STRANGER = 0.03  # units that two faces' shapes differ by when they are two people's
+N_PEOPLE = 4  # that are told apart
+SAME = 0.75  # how alike a face looks from one frame to the next, at least (.94 was the least in twelve clips)
+AGAIN = 0.6  # how alike somebody looks who comes back
 TURNED_RAD = 1.0  # a head turned farther shows no mouth worth changing
 
 
@@ -287,11 +288,11 @@ class _Person:
 
     watch: Watch
     last: FaceMesh | None = None
-    shape: Floats | None = None  # [468, 3] pose-free, when last seen
+    looks: Floats | None = None  # `looks` of late
     anchors: AnchorTracker = field(default_factory=AnchorTracker)
 
 
-def watch(frames: Iterable[Picture], finder: FaceFinder, n_people: int = 1) -> list[Footage]:
+def watch(frames: Iterable[Picture], finder: FaceFinder, n_people: int = N_PEOPLE) -> list[Footage]:
     """Watch a clip; everybody seen in it, whoever was seen in most frames first."""
     people: list[_Person] = []
     camera: Camera | None = None
@@ -299,14 +300,14 @@ def watch(frames: Iterable[Picture], finder: FaceFinder, n_people: int = 1) -> l
         H, W = frame.planes[0].shape
         if camera is None:
             camera = Camera.of_picture(W, H)
-            people = [_Person(Watch(camera, BYTES // n_people)) for _ in range(n_people)]
+            people = [_Person(Watch(camera)) for _ in range(n_people)]
         rgb = frame.small(WORK_PX)
         faces = list(finder.find(rgb))
         if faces and max(f.size for f in faces) < SMALL_PX and rgb.shape[1] < W:
             rgb = frame.small(max(H, W))
             faces = list(finder.find(rgb))
         scale = np.float32(W / rgb.shape[1])
-        for person, face in zip(people, assign(people, faces, camera, float(scale)), strict=True):
+        for person, face in zip(people, assign(people, faces, rgb), strict=True):
             sighting = Sighting(frame.time, camera, None)
             if face is None:
                 person.anchors.reset()
@@ -320,38 +321,70 @@ def watch(frames: Iterable[Picture], finder: FaceFinder, n_people: int = 1) -> l
     return sorted(found, key=lambda f: -f.share_seen)
 
 
-def assign(people: list[_Person], faces: list[FaceMesh], camera: Camera, scale: float) -> list[FaceMesh | None]:
-    """Each person's face in a frame: where it was, else whose shape is most alike, else somebody new."""
+def assign(people: list[_Person], faces: list[FaceMesh], rgb: NDArray[np.uint8]) -> list[FaceMesh | None]:
+    """Each person's face in a picture: where it was and looking alike; else whoever looks most alike; else new."""
+    seen = [(face, looks(rgb, face.landmarks)) for face in sorted(faces, key=lambda f: -f.size)]
     out: list[FaceMesh | None] = [None] * len(people)
-    left = sorted(faces, key=lambda f: -f.size)
-    for i, person in enumerate(people):
-        if person.last is None or not left:
-            continue
-        last = person.last
-        near = min(left, key=lambda f: float(np.linalg.norm(f.centre - last.centre)))
-        if np.linalg.norm(near.centre - last.centre) < 0.75 * last.size and 0.5 < near.size / last.size < 2:
-            out[i] = near
-            left.remove(near)
-    for face in left:
-        free = [i for i in range(len(people)) if out[i] is None]
-        if not free:
-            break
-        shape = fit_head(face.landmarks * np.float32(scale), camera, template()).face[:N_FACE]
-        known = [i for i in free if people[i].shape is not None]
-        alike = min(known, key=lambda i: _unlike(people[i].shape, shape), default=None)
-        new = next((i for i in free if people[i].shape is None), None)
-        if alike is not None and (new is None or _unlike(people[alike].shape, shape) < STRANGER):
-            out[alike] = face
+
+    def give(i: int, face: FaceMesh, look: Floats) -> None:
+        person = people[i]
+        out[i] = person.last = face
+        person.looks = look if person.looks is None else 0.9 * person.looks + 0.1 * look
+
+    left = []
+    for face, look in seen:
+        here = [i for i, p in enumerate(people) if out[i] is None and p.last is not None and _goes_on(p.last, face)]
+        here = [i for i in here if _alike(people[i], look) > SAME]
+        if here:
+            give(max(here, key=lambda i: _alike(people[i], look)), face, look)
+        else:
+            left.append((face, look))
+    for face, look in left:
+        known = [i for i, p in enumerate(people) if out[i] is None and p.looks is not None]
+        new = next((i for i, p in enumerate(people) if p.looks is None), None)
+        best = max(known, key=lambda i: _alike(people[i], look), default=None)
+        if best is not None and (new is None or _alike(people[best], look) > AGAIN):
+            give(best, face, look)
         elif new is not None:
-            out[new] = face
-            people[new].shape = shape
-    for person, found in zip(people, out, strict=True):
-        person.last = found or person.last
+            give(new, face, look)
     return out
 
 
-def _unlike(a: Floats | None, b: Floats) -> float:
-    """How far two pose-free faces differ where expressions hardly move them, root mean square, units."""
-    assert a is not None
-    still = belongs()[:, 0] == 0
-    return float(np.sqrt(((a - b)[still, :2] ** 2).mean()))
+def _goes_on(last: FaceMesh, face: FaceMesh) -> bool:
+    """Whether a face is where one was."""
+    near = float(np.linalg.norm(face.centre - last.centre)) < 0.75 * last.size
+    return near and 0.5 < face.size / last.size < 2
+
+
+def _alike(person: _Person, look: Floats) -> float:
+    assert person.looks is not None
+    return float(person.looks @ look / max(float(np.linalg.norm(person.looks)), 1e-6))
+
+
+LOOKS_CELLS = 24  # a side
+LOOKS_SPAN = 2.6  # distances of the outer eye corners
+
+
+def looks(rgb: NDArray[np.uint8], landmarks: Floats) -> Floats:
+    """What a head looks like, light aside: a unit vector of its luma and redness on a grid upright on its eyes."""
+    import cv2
+
+    right, left = landmarks[33, :2], landmarks[263, :2]
+    across = left - right
+    unit = max(float(np.linalg.norm(across)), 1.0)
+    step, (c, s) = unit * LOOKS_SPAN / LOOKS_CELLS, across / unit
+    turn = np.array(((step * c, -step * s), (step * s, step * c)))
+    corner = (left + right) / 2 - turn @ np.array((LOOKS_CELLS / 2, LOOKS_CELLS * 0.45))
+    H, W = rgb.shape[:2]
+    size = int(1.5 * LOOKS_SPAN * unit)
+    x0, y0 = (int(np.clip(v - size / 2, 0, n - 1)) for v, n in zip((left + right) / 2, (W, H), strict=True))
+    part = rgb[y0 : min(H, y0 + size) + 1, x0 : min(W, x0 + size) + 1]
+    box = max(1, int(step))
+    cells = cv2.warpAffine(
+        cv2.blur(part, (box, box)), np.concatenate((turn, (corner - (x0, y0))[:, None]), 1),
+        (LOOKS_CELLS, LOOKS_CELLS), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE,
+    ).astype(np.float32)  # fmt: skip
+    luma = cells @ np.array((0.299, 0.587, 0.114), np.float32)
+    red = 1.5 * (cells[..., 0] - luma)
+    out = np.concatenate(((luma - luma.mean()).ravel(), (red - red.mean()).ravel()))
+    return np.asarray(out / max(float(np.linalg.norm(out)), 1e-6), np.float32)

@@ -36,6 +36,7 @@ RINGS = (0.12, 0.32)  # units outside the face's contour where rings of vertices
 FOLLOW = (0.55, 0.0)  # how much of the contour's movement they follow
 MAP_PX = 300  # wider areas are mapped at a part of their resolution: a mesh is smooth between its edges
 PATCH_FULL, PATCH_END = 0.05, 0.24  # units from the lips within which the patch shows in full, and at all
+STILL_PX = 1 / 32  # what moves less keeps its pixels as they are
 N_OVAL = len(OVAL)
 
 
@@ -200,7 +201,8 @@ class MouthEditor:
         bend, inside = canvas.mapping(goal, depth, source, triangles())
         still = np.stack(np.meshgrid(*[(np.arange(n) + 0.5) * canvas.coarse for n in canvas.size]), -1)
         still = still.astype(np.float32) + np.array((canvas.x0, canvas.y0), np.float32)
-        bend = still + (bend - still) * inside[..., None]
+        move = (bend - still) * inside[..., None]
+        bend = still + np.where(np.abs(move).max(-1, keepdims=True) < STILL_PX, 0, move)
         bent = [canvas.sample(p, bend, k, (0, 0)) for k, p in enumerate(planes)]
         if patch is not None and share > 0:
             self._lay(canvas, bent, goal, depth, patch, share, unit)

@@ -2,21 +2,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from audio.mouth_shape import CONTROLS, OPENING, WIDTH, SpeakerMouth, belongs, controls, from_lips
-from perfcap.expression import basis, template
 from perfcap.landmarks import CHIN, LIPS, NOSE_TIP
-from runtime.records import ARKIT_INDEX, N_FACE
+from runtime.records import N_FACE
+from tests.audio.faces import face
 
 
-def face(**coefficients: float) -> np.ndarray:
-    out = template()
-    for name, value in coefficients.items():
-        out = out + value * basis()[ARKIT_INDEX[name]]
-    return out.astype(np.float32)
-
-
-def speaker(n: int = 60) -> tuple[SpeakerMouth, list[np.ndarray]]:
+def speaker(n: int = 60) -> tuple[SpeakerMouth, list[NDArray[np.float32]]]:
     rng = np.random.default_rng(0)
     faces = [
         face(jawOpen=float(a), mouthPucker=float(b)) + rng.normal(0, 0.0005, (478, 3)).astype(np.float32)
