@@ -7,7 +7,7 @@ where the mouth cannot be seen, too; in between is eased. Knows neither files no
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -30,6 +30,7 @@ MOOD_S = 1.5  # what the corners do more slowly than this is no speech and stays
 MOOD = 0.6  # share of it that stays
 GAIN = (0.6, 1.7)  # bounds of a speaker's range against the mean face's
 CORNERS = 5
+OPEN_MOST = 0.25  # units that any mouth may open, whatever the clip shows
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,20 @@ def ranges(footage: Footage, times: NDArray[np.float64], own: Curve | None) -> F
     return np.asarray(gain + (measured - gain) * trust, np.float32)
 
 
+def who_speaks(people: Sequence[Footage], times: NDArray[np.float64], own: Curve | None) -> int:
+    """Whose mouth moves with the clip's own sound; without one, whoever is seen most."""
+    if own is None or len(people) < 2:
+        return 0
+    predicted = own.at(times)[:, OPENING]
+    scores = []
+    for person in people:
+        seen = person.free > 0.5
+        did, said = person.said[seen, OPENING], predicted[seen]
+        r = np.corrcoef(did, said)[0, 1] if len(did) > 20 and did.std() > 1e-4 and said.std() > 1e-6 else 0.0
+        scores.append(max(r, 0.0) * did.std() * np.sqrt(seen.mean()) if len(did) else 0.0)
+    return int(np.argmax(scores)) if max(scores) > 0 else 0
+
+
 def _smooth(values: Floats, sigma: float) -> Floats:
     from scipy.ndimage import gaussian_filter1d
 
@@ -105,7 +120,7 @@ class Dubbing:
         goal = speaker.rest + speech.at(times) * gain
         mood = _smooth(footage.said[:, [CORNERS, WIDTH]], MOOD_S / 2 / step) - footage.said[:, [CORNERS, WIDTH]].mean(0)
         goal[:, [CORNERS, WIDTH]] += MOOD * mood[order]
-        goal[:, OPENING] = np.minimum(goal[:, OPENING], max(1.3 * speaker.open_most, 0.06))
+        goal[:, OPENING] = np.minimum(goal[:, OPENING], max(1.3 * speaker.open_most, OPEN_MOST))
         shut = goal[:, OPENING] < SHUT
         goal[shut, OPENING] = np.minimum(goal[shut, OPENING], speaker.rest[OPENING])
         off = (np.abs(goal - now) * SHAPE).sum(1)

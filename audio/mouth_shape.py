@@ -126,7 +126,8 @@ class SpeakerMouth:
         opening = said[:, OPENING]
         quiet = opening <= np.quantile(opening, 0.2)
         rest = np.median(said[quiet], 0)
-        rest = rest + min(0.0, SHUT / 2 - float(rest[OPENING])) * _with_opening()
+        shut = float(np.clip(np.quantile(opening, 0.02), -0.01, SHUT))
+        rest = rest + min(0.0, shut - float(rest[OPENING])) * _with_opening()
         mean, face = said.mean(0), faces[:, :N_FACE].mean(0)
         prior = _mean_shapes()
         x = said - mean

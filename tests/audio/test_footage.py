@@ -29,7 +29,7 @@ def landmarks(jaw: float, x_m: float = 0.0, wide: float = 1.0) -> NDArray[np.flo
     points = place(head, shape)
     px = CAMERA.project(points)
     depth = (points[:, 2] - points[:, 2].mean()) * CAMERA.focal_px / head[2, 3]
-    return np.concatenate((px, depth[:, None]), 1).astype(np.float32)
+    return np.asarray(np.concatenate((px, depth[:, None]), 1), np.float32)
 
 
 @dataclass
