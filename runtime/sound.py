@@ -20,6 +20,8 @@ from runtime.errors import InputError
 
 _GAP = Fraction(1, 20)  # s; a hole in the clock above this is filled with silence
 _LAYOUTS = ("mono", "stereo", "5.1")  # kept as they are; anything else becomes stereo
+_COUNTED = {1: "mono", 2: "stereo", 6: "5.1"}  # what so many channels are where a file does not say
+_MIXED = 8  # channels; FFmpeg cannot mix down more
 _AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000)
 
 
@@ -34,10 +36,14 @@ class SoundTrack:
     start: Fraction  # seconds
     end: Fraction  # seconds
     packet: Fraction  # seconds of its longest packet: how exact a copy can end
+    index: int | None = None  # of the stream in its file; None is the best
 
 
-def open_sound(path: Path) -> Any:
-    """The PyAV container and first sound stream of a file as `(container, stream)`; raises InputError."""
+def open_sound(path: Path, index: int | None = None) -> Any:
+    """The PyAV container and best sound stream of a file, or that at `index`, as `(container, stream)`.
+
+    Raises InputError.
+    """
     if path.is_dir():
         raise InputError(f"{path} is a folder; wanted a file with sound")
     if not path.exists():
@@ -46,17 +52,17 @@ def open_sound(path: Path) -> Any:
         container = av.open(f"file:{path}", metadata_errors="ignore")
     except (av.FFmpegError, OSError) as error:
         raise InputError(f"{path} holds no media that can be read; wanted a file with sound") from error
-    stream = container.streams.best("audio")
+    stream = container.streams.best("audio") if index is None else container.streams[index]
     if stream is None:
         container.close()
         raise InputError(f"{path} holds no sound; wanted a file with sound")
     return container, stream
 
 
-def inspect_sound(path: str | Path) -> SoundTrack:
+def inspect_sound(path: str | Path, index: int | None = None) -> SoundTrack:
     """Read a file's packets, not their contents, for where its sound starts and ends."""
     path = Path(path)
-    container, stream = open_sound(path)
+    container, stream = open_sound(path, index)
     start = end = None
     longest = Fraction(0)
     with container:
@@ -67,10 +73,11 @@ def inspect_sound(path: str | Path) -> SoundTrack:
             end = time + length if end is None else max(end, time + length)
             longest = max(longest, length)
         context = stream.codec_context
-        layout, rate, codec = context.layout.name, int(context.sample_rate), context.name
+        layout = _COUNTED.get(context.layout.nb_channels, context.layout.name)
+        rate, codec = int(context.sample_rate), context.name
     if start is None or end is None:
         raise InputError(f"{path} holds an empty sound track; wanted a file with sound")
-    return SoundTrack(path, codec, rate, layout, max(start, Fraction(0)), end, longest)
+    return SoundTrack(path, codec, rate, layout, max(start, Fraction(0)), end, longest, index)
 
 
 def _packets(container: Any, stream: Any) -> Iterator[Any]:
@@ -120,7 +127,7 @@ class _Samples:
 
 def _filled(track: SoundTrack, resampler: Any) -> Iterator[_Samples]:
     """Resampled sound without holes: where the clock jumps forward, silence."""
-    container, stream = open_sound(track.path)
+    container, stream = open_sound(track.path, track.index)
     expected: Fraction | None = None
     begun = Fraction(0)
     with container:
@@ -131,10 +138,10 @@ def _filled(track: SoundTrack, resampler: Any) -> Iterator[_Samples]:
                 begun = time
             elif time > expected + _GAP:
                 for silent in _silence(frame, time - expected):
-                    yield from (_Samples(begun, out.to_ndarray()) for out in resampler.resample(silent))
+                    yield from (_Samples(begun, out.to_ndarray()) for out in resampler.resample(_mixed(silent)))
             frame.pts = None  # from here on the count of samples is the clock
             expected = max(time, expected or time) + Fraction(frame.samples, frame.sample_rate)
-            yield from (_Samples(begun, out.to_ndarray()) for out in resampler.resample(frame))
+            yield from (_Samples(begun, out.to_ndarray()) for out in resampler.resample(_mixed(frame)))
         yield from (_Samples(begun, out.to_ndarray()) for out in resampler.resample(None))
 
 
@@ -154,6 +161,25 @@ def _decoded(container: Any, stream: Any) -> Iterator[Any]:
         except av.FFmpegError:
             continue  # the hole is filled with silence
         yield from frames
+
+
+def _mixed(frame: Any) -> Any:
+    """A frame of more channels than FFmpeg mixes, as the mean of them."""
+    n = frame.layout.nb_channels
+    if n <= _MIXED:
+        return frame
+    samples = np.asarray(frame.to_ndarray())
+    samples = samples if frame.format.is_planar else samples.reshape(-1, n).T  # [n, T]
+    zero = 0.0
+    scale = 1.0
+    if samples.dtype.kind in "iu":
+        info = np.iinfo(samples.dtype)
+        scale = (float(info.max) - float(info.min) + 1) / 2
+        zero = scale if samples.dtype.kind == "u" else 0.0
+    mean = (samples.mean(0, keepdims=True) - zero) / scale
+    out = av.AudioFrame.from_ndarray(mean.astype(np.float32), "fltp", "mono")
+    out.sample_rate = frame.sample_rate
+    return out
 
 
 def _silence(like: Any, length: Fraction) -> Iterator[Any]:

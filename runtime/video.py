@@ -45,6 +45,7 @@ _RGB, _YCGCO, _BT2020_CL = 0, 8, 10
 # swscale's flags by number: PyAV names them only from 18 on
 _EXACT = 0x2 | 0x40000 | 0x2000  # bilinear, accurate rounding, full horizontal chroma
 _EXACT_BICUBIC = 0x4 | 0x40000 | 0x2000
+_EARLIER = (0, 2, 10, 60)  # seconds before a start from which it is tried to have the frame shown then
 _MAX_FAILURES = 200  # read errors in a row before the rest of a file counts as lost
 
 
@@ -76,7 +77,7 @@ class VideoDecoder:
         self._container, self._stream = _open_video(self.path)
         try:
             self._describe()
-            self._first, self._rest = self._prime()
+            self.first, self._rest = self._prime()  # av.VideoFrame, and those after it
         except BaseException:
             self._container.close()
             raise
@@ -105,23 +106,32 @@ class VideoDecoder:
         self.color_range = int(context.color_range)
 
     def _prime(self) -> tuple[Any, Iterator[Any]]:
-        if self._start is not None:
-            self._seek(self._start)
+        for earlier in _EARLIER if self._start is not None else ():
+            assert self._start is not None
+            if earlier and self._start - earlier < self.origin:
+                break
+            decoded = self._from(self._start - earlier)
+            first = next(decoded, None)
+            if first is not None and first.pts is not None and first.pts * self.time_base <= self._start:
+                return first, decoded
+        if self._start is not None:  # at or before the first frame, or in a file that cannot seek
+            self._container.close()
+            self._container, self._stream = _open_video(self.path)
+            self.n_damaged = 0
         decoded = self._decode()
         first = next(decoded, None)
-        if first is None and self._start is not None:  # a start behind the end, or a file that cannot seek
-            self._seek(self.origin)
-            decoded = self._decode()
-            first = next(decoded, None)
         if first is None:
             raise InputError(f"{self.path} holds no frame that can be decoded; wanted a video")
         return first, decoded
 
-    def _seek(self, time: Fraction) -> None:
+    def _from(self, time: Fraction) -> Iterator[Any]:
+        """What is decoded after seeking; files without an index land anywhere near, open groups lose their first."""
+        self.n_damaged = 0
         try:
             self._container.seek(math.floor(time / self.time_base), stream=self._stream, backward=True)
         except (av.FFmpegError, OSError):
-            self._container.seek(0)
+            return iter(())
+        return self._decode()
 
     def __enter__(self) -> Self:
         return self
@@ -135,8 +145,7 @@ class VideoDecoder:
     def decoded(self) -> Iterator[Decoded]:
         """The frames in the order they are shown, `start <= time < end`; iterate once."""
         clock = _Clock(self.time_base, 1 / self.rate)
-        frame: Any = self._first
-        self._first = None
+        frame = self.first
         time = clock(frame)
         while frame is not None and (self._end is None or time < self._end):
             following = next(self._rest, None)
@@ -148,6 +157,11 @@ class VideoDecoder:
             if self._start is None or time >= self._start:
                 yield Decoded(time, frame, shown_until - time)
             frame, time = following, until
+
+    def raw(self) -> Iterator[Any]:
+        """All frames from the keyframe before `start` on, as the decoder gives them; instead of `decoded`."""
+        yield self.first
+        yield from self._rest
 
     def _decode(self) -> Iterator[Any]:
         """Decoded frames; what is damaged is counted and passed over."""
@@ -195,7 +209,7 @@ class VideoReader(VideoDecoder):
         if pixels == "stored" and aspect and Fraction(7, 8) <= aspect <= Fraction(8, 7):
             aspect = None
         try:
-            self._to_rgb = _ToRgb(self._first, aspect)
+            self._to_rgb = _ToRgb(self.first, aspect)
         except BaseException:
             self._container.close()
             raise
@@ -239,15 +253,15 @@ class _ToRgb:
     def __init__(self, first: Any, sample_aspect: Fraction | None) -> None:
         self._reformatter = VideoReformatter()
         self._scratch: tuple[NDArray[np.uint8], NDArray[np.uint8]] | None = None  # [2, 2h, 2w], [H, W, 3]
-        self._turn = _Turn(_display_matrix(first))
+        self._turn = Turn(display_matrix(first))
         self._width, self._height = _square(first.width, first.height, sample_aspect)
         swapped = self._turn.swaps
         self.width = self._height if swapped else self._width
         self.height = self._width if swapped else self._height
 
     def __call__(self, frame: Any) -> NDArray[np.uint8]:
-        frame.colorspace = _matrix(frame)
-        frame.color_range = _range(frame)
+        frame.colorspace = yuv_matrix(frame)
+        frame.color_range = yuv_range(frame)
         scaled = (frame.width, frame.height) != (self._width, self._height)
         if frame.format.name in ("yuv420p", "yuvj420p") and not scaled:
             return self._turn(self._from_420(frame))
@@ -278,7 +292,7 @@ class _ToRgb:
         cv2.resize(u, (2 * w, 2 * h), dst=u_wide, interpolation=cv2.INTER_LINEAR)
         cv2.resize(v, (2 * w, 2 * h), dst=v_wide, interpolation=cv2.INTER_LINEAR)
         cv2.merge([y, u_wide[:H, :W], v_wide[:H, :W]], dst=yuv)
-        rgb: Any = cv2.transform(yuv, _yuv_to_rgb(frame.colorspace, frame.color_range))
+        rgb: Any = cv2.transform(yuv, yuv_to_rgb(frame.colorspace, frame.color_range))
         return np.asarray(rgb, np.uint8)
 
 
@@ -294,7 +308,7 @@ _K = {BT709: (0.2126, 0.0722), 4: (0.30, 0.11), 7: (0.212, 0.087), BT2020_NCL: (
 
 
 @cache
-def _yuv_to_rgb(matrix: int, color_range: int) -> NDArray[np.float32]:
+def yuv_to_rgb(matrix: int, color_range: int) -> NDArray[np.float32]:
     """`[3, 4]` from 8-bit YUV to 8-bit RGB, ITU-T H.273."""
     kr, kb = _K.get(matrix, (0.299, 0.114))
     kg = 1 - kr - kb
@@ -306,7 +320,7 @@ def _yuv_to_rgb(matrix: int, color_range: int) -> NDArray[np.float32]:
     return np.column_stack([m, offset]).astype(np.float32)
 
 
-class _Turn:
+class Turn:
     """A container's display matrix, as the quarter turn and flips it stands for."""
 
     def __init__(self, matrix: tuple[int, ...] | None) -> None:
@@ -315,16 +329,32 @@ class _Turn:
         self._flip_x = (c if self.swaps else a) < 0
         self._flip_y = (b if self.swaps else d) < 0
 
-    def __call__(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    @property
+    def is_none(self) -> bool:
+        return not (self.swaps or self._flip_x or self._flip_y)
+
+    def __call__(self, picture: NDArray[Any]) -> NDArray[Any]:
+        """A picture `[H, W, ...]` upright."""
         import cv2
 
-        turned: Any = cv2.transpose(rgb) if self.swaps else rgb
-        if self._flip_x or self._flip_y:
-            turned = cv2.flip(turned, -1 if self._flip_x and self._flip_y else int(self._flip_x))
-        return np.ascontiguousarray(turned)
+        return np.ascontiguousarray(self._flip(cv2.transpose(picture) if self.swaps else picture))
+
+    def back(self, picture: NDArray[Any]) -> NDArray[Any]:
+        """An upright picture as it is stored."""
+        import cv2
+
+        turned = self._flip(picture)
+        return np.ascontiguousarray(cv2.transpose(turned) if self.swaps else turned)
+
+    def _flip(self, picture: NDArray[Any]) -> NDArray[Any]:
+        import cv2
+
+        if not (self._flip_x or self._flip_y):
+            return picture
+        return np.asarray(cv2.flip(picture, -1 if self._flip_x and self._flip_y else int(self._flip_x)))
 
 
-def _display_matrix(frame: Any) -> tuple[int, ...] | None:
+def display_matrix(frame: Any) -> tuple[int, ...] | None:
     data = frame.side_data.get("DISPLAYMATRIX")
     if data is None:
         return None
@@ -340,7 +370,7 @@ def _square(width: int, height: int, sample_aspect: Fraction | None) -> tuple[in
     return width, round(height / sample_aspect)
 
 
-def _matrix(frame: Any) -> int:
+def yuv_matrix(frame: Any) -> int:
     """The YUV matrix in swscale's terms; untagged files are read as players read them."""
     tag = int(frame.colorspace)
     if tag in _MATRICES:
@@ -352,7 +382,7 @@ def _matrix(frame: Any) -> int:
     return BT709 if frame.width >= 1280 or frame.height > 576 else SMPTE170M
 
 
-def _range(frame: Any) -> int:
+def yuv_range(frame: Any) -> int:
     if frame.format.name.startswith("yuvj") or frame.format.is_rgb:
         return int(ColorRange.JPEG)
     return int(frame.color_range) or int(ColorRange.MPEG)
@@ -673,11 +703,11 @@ class _Movie:
         self._mux_held()
 
     def _open(self, first: Fraction) -> None:
-        self._ticks = _ticks(self._rate, first, self._time_base)
+        self._ticks = clock_of(self._rate, first, self._time_base)
         if self._track is None:
-            self._container = _open_output(self._partial, self._kind.container, self._ticks, last=True)
+            self._container = open_output(self._partial, self._kind.container, self._ticks, last=True)
         else:
-            self._container = _open_output(self._silent, "mp4", self._ticks, last=False)
+            self._container = open_output(self._silent, "mp4", self._ticks, last=False)
         stream = self._container.add_stream(self._kind.encoder, rate=self._rate)
         stream.width, stream.height = (n if self._kind.encoder == "libvpx-vp9" else n + n % 2 for n in self._size)
         stream.pix_fmt = "yuv420p"
@@ -744,7 +774,7 @@ class _Movie:
         """Picture and sound into one file; `end` is when the picture's last frame ends."""
         with (
             av.open(str(self._silent)) as silent,
-            _open_output(self._partial, self._kind.container, self._ticks, last=True) as whole,
+            open_output(self._partial, self._kind.container, self._ticks, last=True) as whole,
         ):
             picture = whole.add_stream_from_template(silent.streams.video[0], opaque=True)
             shift = self._sound_start
@@ -771,7 +801,7 @@ class _Movie:
             path.unlink(missing_ok=True)
 
 
-def _ticks(rate: Fraction, first: Fraction, time_base: Fraction | None) -> Fraction:
+def clock_of(rate: Fraction, first: Fraction, time_base: Fraction | None) -> Fraction:
     """The coarsest clock that holds the rate, the first time and the source's own clock."""
     parts = [rate.numerator, first.denominator, 90_000 if time_base is None else time_base.denominator]
     per_second = math.lcm(*parts)
@@ -781,7 +811,7 @@ def _ticks(rate: Fraction, first: Fraction, time_base: Fraction | None) -> Fract
     return Fraction(1, min(per_second, _MAX_TICKS))
 
 
-def _open_output(path: Path, container: str, ticks: Fraction, *, last: bool) -> Any:
+def open_output(path: Path, container: str, ticks: Fraction, *, last: bool) -> Any:
     options = {}
     if container in ("mp4", "mov"):
         options["video_track_timescale"] = str(ticks.denominator)
