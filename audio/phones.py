@@ -32,7 +32,7 @@ class Phone:
     start: Fraction  # seconds
     end: Fraction  # seconds
     symbol: str  # one of SYMBOLS
-    stress: float = 0.0  # of its syllable: 1 primary, 0.5 secondary, 0 none or not known
+    stress: float = 0.0  # of a vowel: 1 primary, 0.5 secondary, 0 none or not known
 
     def __post_init__(self) -> None:
         if self.symbol not in INDEX:
@@ -59,8 +59,11 @@ _NEAREST: dict[str, str] = {
     "ɨ": "ɪ", "ᵻ": "ɪ", "ı": "ɪ", "ɩ": "ɪ", "ʏ": "y", "ʉ": "u", "ᵿ": "ʊ", "ɷ": "ʊ", "ɘ": "ə", "ɵ": "ø", "œ": "ø", "ɶ": "ø",
     "ɤ": "ʌ", "ɐ": "ʌ", "ɞ": "ʌ", "ɒ": "ɔ",
     "ɝ": "ɜ", "ɚ": "ɜ",  # steady vowels of their own, not a vowel and then an r
-    # ligatures, ASCII of Kirshenbaum's that is unambiguous, and Greek letters typed for IPA's
+    # ligatures, and Greek letters typed for IPA's
     "ʦ": "ts", "ʣ": "dz", "ʧ": "tʃ", "ʤ": "dʒ", "ʨ": "tɕ", "ʥ": "dɕ", "ε": "ɛ", "γ": "ɣ",
+    # X-SAMPA's capitals, which espeak leaves in some languages
+    "A": "ɑ", "D": "ð", "E": "ɛ", "I": "ɪ", "N": "ŋ", "O": "ɔ", "Q": "ɔ", "R": "ɣ", "S": "ʃ", "T": "θ", "U": "ʊ",
+    "V": "ʌ", "X": "x", "Z": "ʒ",
     # marks after a letter that are sounds of their own to an onlooker
     "˞": "ɹ", "ʷ": "w", "ᵊ": "ə", "ᶷ": "ʊ", "ᶦ": "ɪ",
 }  # fmt: skip

@@ -1,0 +1,363 @@
+"""Text -> speech: one small protocol, and two that keep it.
+
+`EspeakVoice` speaks about a hundred languages and knows when each phone sounds. It runs the library
+that the wheel `espeakng-loader` carries; that is GPL, so it comes only with the extra `voice` and
+nothing here needs it. `CommandVoice` is any program that makes a sound file of a text.
+
+What espeak's phoneme events say is put right here, measured on its own sound: of plosives they mark
+the burst, after a closure of digital silence; of what is voiced or hisses, a moment 10 to 20 ms late;
+their names have at most 8 bytes; some name no sound but a mark of the last one, or a change of language.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import tempfile
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from fractions import Fraction
+from functools import cache
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audio.phones import SILENCE, VOWELS, Phone, of_ipa, spread
+from runtime.errors import InputError
+from runtime.records import SAMPLE_RATE
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """What a voice said."""
+
+    pcm: NDArray[np.float32]  # [T], mono, -1..1, at SAMPLE_RATE
+    phones: tuple[Phone, ...] | None  # without gaps from 0 to the end; None where the voice does not tell
+
+    @property
+    def duration(self) -> Fraction:
+        return Fraction(len(self.pcm), SAMPLE_RATE)
+
+
+class Voice(Protocol):
+    def speak(self, text: str) -> Utterance:
+        """Say a text. Raises InputError where it holds nothing that can be said."""
+
+
+@dataclass(frozen=True)
+class Language:
+    """One of espeak's languages."""
+
+    code: str  # BCP 47, like en-us
+    name: str  # English (America)
+    identifier: str  # espeak's own, like gmw/en-US
+
+
+@dataclass(frozen=True)
+class EspeakVoice:
+    """espeak-ng. Raises InputError for a language or voice that it does not have, naming those most like it."""
+
+    language: str = "en-us"  # a code like en, en-us or pt-BR, or a name like German
+    voice: str | None = None  # one of voices(): a speaker, with any language
+    rate: int = 165  # words a minute
+    pitch: int = 50  # 0..99
+
+    def __post_init__(self) -> None:
+        if not 80 <= self.rate <= 450:
+            raise InputError(f"rate is {self.rate}, wanted 80 to 450 words a minute")
+        if not 0 <= self.pitch <= 99:
+            raise InputError(f"pitch is {self.pitch}, wanted 0 to 99")
+        find_language(self.language)
+        if self.voice is not None:
+            _find_voice(self.voice)
+
+    def speak(self, text: str) -> Utterance:
+        """Say a text: sound, and phones corrected to when the mouth makes them."""
+        identifier = find_language(self.language).identifier
+        name = identifier if self.voice is None else f"{identifier}+{_find_voice(self.voice)}"
+        said = _espeak().say(name, text, self.rate, self.pitch)
+        phones = _phones(said)
+        if all(phone.symbol == SILENCE for phone in phones):
+            raise InputError(f"the text {_short(text)!r} holds nothing that can be said in {self.language}")
+        return Utterance(_resampled(said), phones)
+
+
+def languages() -> tuple[Language, ...]:
+    """espeak's languages, by code. Raises InputError without the extra `voice`."""
+    return _espeak().languages
+
+
+def voices() -> tuple[str, ...]:
+    """The speakers that any of espeak's languages can have. Raises InputError without the extra `voice`."""
+    return _espeak().voices
+
+
+# Codes that others use for languages espeak files under another.
+_ALIASES = {"zh": "cmn", "zh-cn": "cmn", "zh-tw": "cmn", "zh-hk": "yue", "no": "nb", "iw": "he", "in": "id"}
+
+
+def find_language(wanted: str) -> Language:
+    """By code (any case, `_` or `-`), by name, or the nearest region of the same language. Raises InputError."""
+    key = wanted.strip().lower().replace("_", "-")
+    key = _ALIASES.get(key, key)
+    by: dict[str, Language] = {}
+    for language in reversed(languages()):
+        by[language.name.split(" (")[0].lower()] = language
+    for language in reversed(languages()):
+        by[language.code.split("-")[0]] = language
+        by[language.name.lower()] = language
+    for language in reversed(languages()):
+        by[language.identifier.split("/")[-1].lower()] = language  # fr for fr-fr, en for en-gb
+        by[language.code] = language
+    base = key.split("-")[0]
+    if found := by.get(key):
+        return found
+    if "-" in key and (found := by.get(_ALIASES.get(base, base))):
+        return found
+    near = get_close_matches(key, by, n=8, cutoff=0.5)
+    codes = list(dict.fromkeys(by[name].code for name in near)) or ["en-us", "de", "fr", "es"]
+    raise InputError(f"language {wanted!r} is not known; wanted a code like {', '.join(codes[:5])}")
+
+
+def _find_voice(wanted: str) -> str:
+    known = {name.lower(): name for name in voices()}
+    if found := known.get(wanted.strip().lower()):
+        return found
+    near = get_close_matches(wanted.lower(), known, n=5, cutoff=0.4)
+    named = [known[name] for name in near] or list(voices()[:5])
+    raise InputError(f"voice {wanted!r} is not known; wanted one like {', '.join(named)}")
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+# What the library calls by numbers (espeak-ng/speak_lib.h).
+_SYNCHRONOUS, _PHONEME_EVENTS, _IPA, _DO_NOT_EXIT = 2, 1, 2, 0x8000
+_UTF8, _END_PAUSE = 1, 0x1000
+_RATE, _PITCH = 1, 3
+_EVENT_PHONEME = 7
+_NAME_BYTES = 8
+_LONGEST_PATH = 130  # bytes; the library keeps 160 for its folder and a file's name in it
+
+
+class _Event(ctypes.Structure):
+    _fields_ = (
+        ("type", ctypes.c_int),
+        ("unique_identifier", ctypes.c_uint),
+        ("text_position", ctypes.c_int),
+        ("length", ctypes.c_int),
+        ("audio_position", ctypes.c_int),  # ms
+        ("sample", ctypes.c_int),
+        ("user_data", ctypes.c_void_p),
+        ("name", ctypes.c_ubyte * _NAME_BYTES),  # a union in C; of phonemes, a string that may lack its zero
+    )
+
+
+class _VoiceRecord(ctypes.Structure):
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("languages", ctypes.c_void_p),  # a priority byte and a code, several times
+        ("identifier", ctypes.c_char_p),
+        ("gender_age_variant", ctypes.c_ubyte * 4),
+        ("score", ctypes.c_int),
+        ("spare", ctypes.c_void_p),
+    )
+
+
+_Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
+
+
+@dataclass(frozen=True)
+class _Mark:
+    sample: int
+    name: str  # espeak's IPA; empty is a pause
+
+
+@dataclass(frozen=True)
+class _Said:
+    """What the library gave: its sound at its own rate and its phoneme events, oldest first."""
+
+    pcm: NDArray[np.int16]  # [T], mono
+    rate: int  # Hz
+    marks: tuple[_Mark, ...]
+
+
+class _Espeak:
+    """The library, which is one and full of globals: whoever speaks holds its lock."""
+
+    def __init__(self, library: Any, data: Path) -> None:
+        self._lock = threading.Lock()
+        self._library = library
+        self._data = data
+        self._short: tempfile.TemporaryDirectory[str] | None = None
+        options = _PHONEME_EVENTS | _IPA | _DO_NOT_EXIT
+        self._rate = int(library.espeak_Initialize(_SYNCHRONOUS, 0, os.fsencode(self._reachable()), options))
+        if self._rate <= 0:
+            raise InputError(f"{data} holds no voices that espeak-ng can read; wanted those of espeakng-loader")
+        library.espeak_ListVoices.restype = ctypes.POINTER(ctypes.POINTER(_VoiceRecord))
+        self.languages = self._list_languages()
+        self.voices = tuple(sorted((path.name for path in (data / "voices" / "!v").iterdir()), key=str.lower))
+        self._pcm: list[NDArray[np.int16]] = []
+        self._marks: list[_Mark] = []
+        self._callback = _Callback(self._take)  # the library keeps only its address
+        library.espeak_SetSynthCallback(self._callback)
+
+    def _reachable(self) -> Path:
+        """The data folder by a path that fits the library's buffer."""
+        if len(os.fsencode(self._data)) <= _LONGEST_PATH:
+            return self._data
+        self._short = tempfile.TemporaryDirectory(prefix="espeak")
+        link = Path(self._short.name, "espeak-ng-data")
+        link.symlink_to(self._data, target_is_directory=True)
+        return link
+
+    def _list_languages(self) -> tuple[Language, ...]:
+        records = self._library.espeak_ListVoices(None)
+        found: dict[str, Language] = {}
+        i = 0
+        while records[i]:
+            record = records[i].contents
+            code = ctypes.string_at(record.languages + 1).decode()
+            language = Language(code.lower(), record.name.decode().strip(), record.identifier.decode())
+            if self._has_dictionary(language):
+                found.setdefault(language.code, language)
+            i += 1
+        return tuple(sorted(found.values(), key=lambda language: language.code))
+
+    def _has_dictionary(self, language: Language) -> bool:
+        """The wheel lists some languages whose dictionary it lacks; they would be silent."""
+        lines = (self._data / "lang" / language.identifier).read_text(encoding="utf-8", errors="replace").split("\n")
+        named = [line.split()[1] for line in lines if line.startswith("dictionary ")]
+        name = named[0] if named else language.code.split("-")[0]
+        return (self._data / f"{name}_dict").exists()
+
+    def _take(self, wave: Any, n: int, events: Any) -> int:
+        if n > 0 and wave:
+            self._pcm.append(np.ctypeslib.as_array(wave, (n,)).astype(np.int16))
+        i = 0
+        while events[i].type:
+            if events[i].type == _EVENT_PHONEME:
+                name = bytes(events[i].name).split(b"\0")[0]
+                self._marks.append(_Mark(events[i].sample, name.decode(errors="ignore")))
+            i += 1
+        return 0
+
+    def say(self, name: str, text: str, rate: int, pitch: int) -> _Said:
+        spoken = text.replace("\0", " ").encode("utf-8", errors="replace")
+        with self._lock:
+            self._pcm, self._marks = [], []
+            if self._library.espeak_SetVoiceByName(name.encode()):
+                raise InputError(f"espeak-ng cannot load its voice {name}; is espeakng-loader whole?")
+            self._library.espeak_SetParameter(_RATE, rate, 0)
+            self._library.espeak_SetParameter(_PITCH, pitch, 0)
+            self._library.espeak_Synth(spoken, len(spoken) + 1, 0, 1, 0, _UTF8 | _END_PAUSE, None, None)
+            pcm = np.concatenate(self._pcm) if self._pcm else np.zeros(0, np.int16)
+            return _Said(pcm, self._rate, tuple(self._marks))
+
+
+@cache
+def _espeak() -> _Espeak:
+    try:
+        import espeakng_loader
+    except ImportError as error:
+        raise InputError(
+            "this installation has no voice of its own; pip install 'understudy[voice]' adds espeak-ng (GPL), "
+            "or name another with --voice-command"
+        ) from error
+    try:
+        library = ctypes.CDLL(espeakng_loader.get_library_path())
+    except OSError as error:
+        raise InputError(f"espeak-ng cannot be loaded: {error}") from error
+    return _Espeak(library, Path(espeakng_loader.get_data_path()))
+
+
+_LATE = Fraction(15, 1000)  # s, of all events but those below
+_PLOSIVES = frozenset("ptkbdg")  # the last three only after another consonant, but the search is the same
+_HISSES = frozenset("ptkfθsʃɕxh")  # after one of these a vowel's event is on time
+_CLOSURE = Fraction(60, 1000)  # s; no closure of a plosive is longer
+_STRESS = {"ˈ": 1.0, "ˌ": 0.5}
+
+
+@dataclass(frozen=True)
+class _Sound:
+    start: Fraction  # seconds
+    symbols: tuple[str, ...]
+    stress: float
+
+
+def _phones(said: _Said) -> tuple[Phone, ...]:
+    """Phones without gaps over the whole sound, from corrected events."""
+    end = Fraction(len(said.pcm), said.rate)
+    sounds = _sounds(said)
+    if not sounds or sounds[0].start > 0:
+        sounds.insert(0, _Sound(Fraction(0), (SILENCE,), 0.0))
+    starts = [min(sound.start, end) for sound in sounds] + [end]
+    found: list[Phone] = []
+    for sound, start, stop in zip(sounds, starts[:-1], starts[1:], strict=True):
+        if stop > start:
+            found.extend(spread(sound.symbols, start, stop, sound.stress))
+    return tuple(_joined_silences(found))
+
+
+def _sounds(said: _Said) -> list[_Sound]:
+    sounds: list[_Sound] = []
+    for mark in said.marks:
+        symbols = _symbols(mark.name)
+        if symbols is None:
+            continue
+        before = sounds[-1].symbols[-1] if sounds else SILENCE
+        start = Fraction(mark.sample, said.rate) - _lead(said, mark.sample, before, symbols[0])
+        stress = _STRESS.get(mark.name[:1], 0.0)
+        sounds.append(_Sound(max(start, sounds[-1].start if sounds else Fraction(0)), symbols, stress))
+    return sounds
+
+
+def _symbols(name: str) -> tuple[str, ...] | None:
+    """What an event names: SILENCE for a pause, None for a mark of the sound before or a change of language."""
+    if not name:
+        return (SILENCE,)
+    if name.startswith("("):
+        return None
+    aspirated = len(name) > 1 and name[-1] == "h"  # ph of Mandarin is one sound, never p and then h
+    return tuple(of_ipa(name[:-1] if aspirated else name)) or None
+
+
+def _lead(said: _Said, sample: int, before: str, symbol: str) -> Fraction:
+    """How long before an event its sound begins, in seconds."""
+    if symbol == SILENCE or (symbol in VOWELS and before in _HISSES):
+        return Fraction(0)
+    if symbol in _PLOSIVES:
+        return _closure(said, sample)
+    return _LATE
+
+
+def _closure(said: _Said, sample: int) -> Fraction:
+    """How long the digital silence just before a burst lasts, in seconds; _LATE where another sound runs into it."""
+    before = said.pcm[max(0, sample - int(_CLOSURE * said.rate)) : sample]
+    loud = np.flatnonzero((before > 1) | (before < -1))
+    n_silent = len(before) - (int(loud[-1]) + 1 if loud.size else 0)
+    return max(Fraction(n_silent, said.rate), _LATE)
+
+
+def _joined_silences(phones: Sequence[Phone]) -> list[Phone]:
+    joined: list[Phone] = []
+    for phone in phones:
+        if joined and phone.symbol == joined[-1].symbol == SILENCE:
+            joined[-1] = Phone(joined[-1].start, phone.end, SILENCE)
+        else:
+            joined.append(phone)
+    return joined
+
+
+def _resampled(said: _Said) -> NDArray[np.float32]:
+    from scipy.signal import resample_poly
+
+    ratio = Fraction(SAMPLE_RATE, said.rate)
+    pcm = said.pcm.astype(np.float32) / np.float32(2**15)
+    out = resample_poly(pcm, ratio.numerator, ratio.denominator)
+    return np.asarray(np.clip(out, -1, 1), np.float32)

@@ -1,0 +1,160 @@
+"""Text is spoken, and each phone stands where the mouth makes it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from audio.phones import SILENCE, SYMBOLS, unknown_ipa
+from audio.voice import EspeakVoice, Utterance, find_language, languages, voices
+from runtime.errors import InputError
+from runtime.records import SAMPLE_RATE
+
+pytest.importorskip("espeakng_loader", reason="needs understudy[voice]")
+
+# Digits are read in any language and any script.
+NUMBERS = "1 2 3 4 5 6 7 8 9 10 14 21 36 47 58 69 100 1000, 1000000. a b c d e f g h i j k l m"
+
+
+def level_db(said: Utterance, start_s: float, end_s: float) -> float:
+    part = said.pcm[round(start_s * SAMPLE_RATE) : round(end_s * SAMPLE_RATE)]
+    return float(10 * np.log10((part.astype(np.float64) ** 2).mean() + 1e-10))
+
+
+def test_a_text_is_spoken_at_the_houses_rate_and_its_phones_fill_it() -> None:
+    said = EspeakVoice("en-us").speak("Place red by J five now.")
+    assert said.pcm.dtype == np.float32
+    assert said.pcm.ndim == 1
+    assert 0.1 < np.abs(said.pcm).max() <= 1
+    assert said.phones is not None
+    assert said.phones[0].start == 0
+    assert abs(said.phones[-1].end - said.duration) < 0.001
+    assert all(a.end == b.start for a, b in pairwise(said.phones))
+    assert "".join(phone.symbol for phone in said.phones) == "pleɪsɹɛdbaɪdʒeɪfaɪvnaʊ_"
+
+
+def test_stress_stands_on_the_vowel_that_has_it() -> None:
+    said = EspeakVoice("en-us").speak("banana")
+    assert [(p.symbol, p.stress) for p in said.phones or () if p.stress] == [("æ", 1.0)]
+
+
+def test_a_silent_closure_belongs_to_its_plosive_and_holds_no_sound() -> None:
+    said = EspeakVoice("en-us").speak("happy copper, attack a rapid paper.")
+    closed = [p for p in said.phones or () if p.symbol in "pk" and p.start > 0.1]
+    assert len(closed) >= 6
+    for phone in closed:
+        start = float(phone.start)
+        assert level_db(said, start + 0.006, start + 0.024) < -60
+        assert 0.05 < phone.end - phone.start < 0.2
+
+
+@pytest.mark.parametrize("symbol", "mvsʃ")
+def test_a_consonant_begins_where_the_vowel_before_it_falls(symbol: str) -> None:
+    words = {"m": "aroma, coma, comma", "v": "over, lava, hover", "s": "kiss us, essay", "ʃ": "ashore, ashen, fishy"}
+    said = EspeakVoice("en-us").speak(words[symbol])
+    found = [b for a, b in pairwise(said.phones or ()) if b.symbol == symbol and a.stress]
+    assert found
+    for phone in found:
+        start = float(phone.start)
+        before, after = level_db(said, start - 0.05, start - 0.02), level_db(said, start - 0.005, start + 0.02)
+        assert after < before - 1.5, f"{symbol} at {start:.3f}: {before:.1f} dB before, {after:.1f} after"
+
+
+def test_every_language_says_numbers_in_phones_that_are_known() -> None:
+    for language in languages():
+        said = EspeakVoice(language.code).speak(NUMBERS)
+        symbols = [phone.symbol for phone in said.phones or ()]
+        spoken = {symbol for symbol in symbols if symbol != SILENCE}
+        assert len(spoken) >= 12, language
+        assert set(symbols) <= set(SYMBOLS)
+        assert sum(p.end - p.start for p in said.phones or ()) == (said.phones or ())[-1].end
+
+
+def test_every_name_that_espeak_has_for_a_sound_is_mapped() -> None:
+    from audio import voice
+
+    unknown: dict[str, str] = {}
+    for language in languages():
+        said = voice._espeak().say(language.identifier, NUMBERS, 300, 50)
+        names = {mark.name for mark in said.marks if not mark.name.startswith("(")}
+        unknown |= {name: language.code for name in names if unknown_ipa(name)}
+    assert not unknown
+
+
+def test_speakers_differ_in_sound_and_agree_in_what_they_say() -> None:
+    one, other = (EspeakVoice("de", voice=name).speak("Guten Tag") for name in (None, "Annie"))
+    assert [p.symbol for p in one.phones or ()] == [p.symbol for p in other.phones or ()]
+    n = min(len(one.pcm), len(other.pcm))
+    assert np.abs(one.pcm[:n] - other.pcm[:n]).max() > 0.05
+    assert len(voices()) > 20
+
+
+def test_a_faster_voice_is_shorter() -> None:
+    slow, fast = (EspeakVoice("en", rate=rate).speak("One two three four five").duration for rate in (120, 240))
+    assert fast < slow * 0.7
+
+
+@pytest.mark.parametrize(
+    ("asked", "code"),
+    [
+        ("en", "en-gb"),
+        ("EN_us", "en-us"),
+        ("fr", "fr-fr"),
+        ("fr-CA", "fr-fr"),
+        ("German", "de"),
+        ("de-AT", "de"),
+        ("zh-CN", "cmn"),
+        ("pt-BR", "pt-br"),
+        ("english (america)", "en-us"),
+    ],
+)
+def test_a_language_is_found_by_any_of_its_names(asked: str, code: str) -> None:
+    assert find_language(asked).code == code
+
+
+def test_a_wrong_language_or_voice_is_told_with_what_is_like_it() -> None:
+    with pytest.raises(InputError, match="language 'germn' is not known; wanted a code like de"):
+        EspeakVoice("germn")
+    with pytest.raises(InputError, match=r"voice 'anie' is not known; wanted one like Annie, "):
+        EspeakVoice("de", voice="anie")
+    with pytest.raises(InputError, match="rate is 10, wanted 80 to 450"):
+        EspeakVoice("de", rate=10)
+    with pytest.raises(InputError, match="pitch is 100, wanted 0 to 99"):
+        EspeakVoice("de", pitch=100)
+
+
+@pytest.mark.parametrize("text", ["", "  \n", "...", "\0"])
+def test_a_text_that_says_nothing_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match="holds nothing that can be said in en-us"):
+        EspeakVoice().speak(text)
+
+
+def test_without_the_library_one_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    from audio import voice
+
+    monkeypatch.setitem(sys.modules, "espeakng_loader", None)
+    with pytest.raises(InputError, match=r"pip install 'understudy\[voice\]' adds espeak-ng \(GPL\)"):
+        voice._espeak.__wrapped__()
+
+
+def test_the_library_is_found_under_a_very_long_path(tmp_path: Path) -> None:
+    """Its own buffer for a path holds 160 bytes."""
+    import espeakng_loader
+
+    deep = tmp_path.joinpath(*["a_folder_with_a_long_name"] * 8)
+    deep.mkdir(parents=True)
+    (deep / "espeak-ng-data").symlink_to(espeakng_loader.get_data_path(), target_is_directory=True)
+    script = f"""
+import espeakng_loader
+espeakng_loader.get_data_path = lambda: {str(deep / "espeak-ng-data")!r}
+from audio.voice import EspeakVoice
+print(len(EspeakVoice("de").speak("Hallo").phones))
+"""
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert int(ran.stdout) >= 5
