@@ -57,6 +57,8 @@ class PlaneLayout:
     rate: Fraction
     time_base: Fraction
     interlaced: bool
+    stream: int  # index of the picture in its file
+    origin: Fraction  # seconds, where the file's own clock starts and the frames' times are 0
 
     @property
     def turn(self) -> Turn:
@@ -208,6 +210,8 @@ class _ToPlanes:
             rate=decoder.rate,
             time_base=decoder.time_base,
             interlaced=bool(first.interlaced_frame),
+            stream=decoder.index,
+            origin=max(decoder.origin, Fraction(0)),
         )
 
     def __call__(self, frame: Any) -> Any:
@@ -293,12 +297,10 @@ class PlaneReader:
             raise
         self.path = decoder.path
         self.layout = self._to_planes.layout
-        self.origin = max(decoder.origin, Fraction(0))
-        self.index = ClipIndex(self.origin)
+        self.index = ClipIndex(self.layout.origin)
         self.duration = decoder.duration
         self.n_frames = decoder.n_frames
         self.has_sound = decoder.has_sound
-        self.stream_index = decoder.index
 
     @property
     def n_damaged(self) -> int:
@@ -312,7 +314,7 @@ class PlaneReader:
 
     def __iter__(self) -> Iterator[PlaneFrame]:
         for number, decoded in enumerate(self._decoder.decoded()):
-            time = decoded.time - self.origin
+            time = decoded.time - self.layout.origin
             self.index.add(time, decoded.duration, decoded.frame.pts)
             yield PlaneFrame(number, time, decoded.duration, self._to_planes(decoded.frame), self.layout)
 

@@ -56,6 +56,9 @@ def open_sound(path: Path, index: int | None = None) -> Any:
     if stream is None:
         container.close()
         raise InputError(f"{path} holds no sound; wanted a file with sound")
+    if stream.codec_context is None:
+        container.close()
+        raise InputError(f"{path} holds sound in a coding that is not known; wanted one that FFmpeg decodes")
     return container, stream
 
 
@@ -103,17 +106,18 @@ def cut_sound(track: SoundTrack, start: Fraction, end: Fraction, *, rate: int, l
             place = round((frame.place - start) * rate)
             for quiet in range(0, min(place, n_wanted), rate):
                 n = min(rate, place - quiet, n_wanted - quiet)
-                yield _fltp(np.zeros((frame.samples.shape[0], n), np.float32), layout, rate, quiet)
+                yield fltp(np.zeros((frame.samples.shape[0], n), np.float32), layout, rate, quiet)
         samples = frame.samples
         first, last = max(0, -place), min(samples.shape[1], n_wanted - place)
         if last > first:
-            yield _fltp(samples[:, first:last], layout, rate, place + first)
+            yield fltp(samples[:, first:last], layout, rate, place + first)
         place += samples.shape[1]
         if place >= n_wanted:
             return
 
 
-def _fltp(samples: NDArray[np.float32], layout: str, rate: int, pts: int) -> Any:
+def fltp(samples: NDArray[np.float32], layout: str, rate: int, pts: int) -> Any:
+    """Samples `[channels, T]` as a frame whose clock counts them."""
     frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(samples), "fltp", layout)
     frame.sample_rate, frame.time_base, frame.pts = rate, Fraction(1, rate), pts
     return frame

@@ -400,16 +400,16 @@ def _rate(stream: Any) -> Fraction:
 
 
 def _timed(container: Any) -> list[Any]:
-    return [s for s in container.streams if s.type == "audio" or (s.type == "video" and not _is_cover(s))]
+    return [s for s in container.streams if s.type == "audio" or (s.type == "video" and not is_cover(s))]
 
 
-def _is_cover(stream: Any) -> bool:
+def is_cover(stream: Any) -> bool:
     return bool(stream.disposition & av.stream.Disposition.attached_pic)
 
 
 def _open_video(path: Path) -> tuple[Any, Any]:
     container = open_media(path, "a video")
-    videos = [s for s in container.streams.video if not _is_cover(s)]
+    videos = [s for s in container.streams.video if not is_cover(s)]
     if not videos or container.format.name.endswith("_pipe") or container.format.name == "image2":
         if videos:
             found = "is a still picture; wanted a video"
@@ -528,7 +528,7 @@ class WriteOptions:
 
 
 @dataclass(frozen=True)
-class _Kind:
+class Kind:
     """What goes into files of one suffix."""
 
     container: str  # FFmpeg's name
@@ -537,21 +537,21 @@ class _Kind:
     copied: frozenset[str]  # sound codecs that may go in as they are
 
 
-_KINDS = {
-    ".mp4": _Kind("mp4", "libx264", "aac", frozenset({"aac", "mp3"})),
-    ".m4v": _Kind("mp4", "libx264", "aac", frozenset({"aac", "mp3"})),
-    ".mov": _Kind("mov", "libx264", "aac", frozenset({"aac", "mp3", "alac", "pcm_s16le", "pcm_s24le"})),
-    ".mkv": _Kind(
+KINDS = {
+    ".mp4": Kind("mp4", "libx264", "aac", frozenset({"aac", "mp3"})),
+    ".m4v": Kind("mp4", "libx264", "aac", frozenset({"aac", "mp3"})),
+    ".mov": Kind("mov", "libx264", "aac", frozenset({"aac", "mp3", "alac", "pcm_s16le", "pcm_s24le"})),
+    ".mkv": Kind(
         "matroska",
         "libx264",
         "libopus",  # says where it ends to the sample; AAC in Matroska cannot
         frozenset({"aac", "mp3", "mp2", "opus", "vorbis", "flac", "ac3", "eac3", "pcm_s16le", "pcm_s24le"}),
     ),
-    ".webm": _Kind("webm", "libvpx-vp9", "libopus", frozenset({"opus", "vorbis"})),
-    ".gif": _Kind("gif", "gif", None, frozenset()),
+    ".webm": Kind("webm", "libvpx-vp9", "libopus", frozenset({"opus", "vorbis"})),
+    ".gif": Kind("gif", "gif", None, frozenset()),
 }
 _SEQUENCE = ".png"
-WRITTEN_SUFFIXES = (*_KINDS, _SEQUENCE)
+WRITTEN_SUFFIXES = (*KINDS, _SEQUENCE)
 _MAX_TICKS = 2**24  # per second; a finer clock is rounded to this, which is below 0.1 µs
 
 
@@ -674,7 +674,7 @@ class _Movie:
         sound_start: Fraction,
     ) -> None:
         self._path = path
-        self._kind = _KINDS[path.suffix.lower()]
+        self._kind = KINDS[path.suffix.lower()]
         self._size = width, height
         self._rate = rate
         self._time_base = time_base
@@ -811,13 +811,16 @@ def clock_of(rate: Fraction, first: Fraction, time_base: Fraction | None) -> Fra
     return Fraction(1, min(per_second, _MAX_TICKS))
 
 
-def open_output(path: Path, container: str, ticks: Fraction, *, last: bool) -> Any:
+def open_output(path: Path, container: str, ticks: Fraction, *, last: bool, more: str = "") -> Any:
+    """A PyAV container to write to; `ticks` is its clock, `more` further flags for mp4."""
     options = {}
     if container in ("mp4", "mov"):
         options["video_track_timescale"] = str(ticks.denominator)
         options["movie_timescale"] = str(ticks.denominator)  # of the edit list, which says when the track starts
         if last:
-            options["movflags"] = "+faststart"  # browsers start before the whole file has come
+            options["movflags"] = "+faststart" + more  # browsers start before the whole file has come
+    else:
+        options["avoid_negative_ts"] = "disabled"  # a track that begins early would delay all others
     return av.open(f"file:{path}", "w", format=container, container_options=options)
 
 
@@ -848,7 +851,7 @@ def _copied(whole: Any, track: SoundTrack, shift: Fraction, end: Fraction) -> It
     return packets()
 
 
-def _encoded(whole: Any, track: SoundTrack, shift: Fraction, end: Fraction, kind: _Kind, kbps: int) -> Iterator[Any]:
+def _encoded(whole: Any, track: SoundTrack, shift: Fraction, end: Fraction, kind: Kind, kbps: int) -> Iterator[Any]:
     assert kind.sound_encoder is not None
     rate = encoder_rate(kind.sound_encoder, track.rate)
     layout = encoder_layout(track.layout)
