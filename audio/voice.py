@@ -13,9 +13,14 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shlex
+import shutil
+import signal
+import subprocess
 import tempfile
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from fractions import Fraction
@@ -27,6 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audio.phones import SILENCE, VOWELS, Phone, of_ipa, spread
+from audio.speech import read_speech, whole
 from runtime.errors import InputError
 from runtime.records import SAMPLE_RATE
 
@@ -84,6 +90,85 @@ class EspeakVoice:
         if all(phone.symbol == SILENCE for phone in phones):
             raise InputError(f"the text {_short(text)!r} holds nothing that can be said in {self.language}")
         return Utterance(_resampled(said), phones)
+
+
+@dataclass(frozen=True)
+class CommandVoice:
+    """A program that makes a sound file of a text.
+
+    The command is split as a shell would, but no shell runs it. `{text}` in it stands for the text, which
+    otherwise comes on stdin; `{out}` for the file to write, otherwise the file is read from stdout. What it
+    made may be anything that `read_speech` reads. Raises InputError where it does not do so.
+    """
+
+    command: str  # "piper --model en.onnx --output_file {out}"
+    timeout_s: float = 300.0  # then it is stopped, with all that it started
+
+    def __post_init__(self) -> None:
+        if not self._parts():
+            raise InputError(f"the voice command {self.command!r} names no program")
+        program = self._parts()[0]
+        if shutil.which(program) is None:
+            raise InputError(f"the voice command's program {program!r} is not found; wanted one that can be run")
+
+    def _parts(self) -> list[str]:
+        try:
+            return shlex.split(self.command)
+        except ValueError as error:
+            raise InputError(f"the voice command {self.command!r} cannot be split into words: {error}") from error
+
+    def speak(self, text: str) -> Utterance:
+        if not text.strip():
+            raise InputError(f"the text {_short(text)!r} holds nothing that can be said")
+        with tempfile.TemporaryDirectory(prefix="voice") as folder:
+            made = Path(folder, "speech.wav")
+            printed = self._run(text, made)
+            path = made if "{out}" in self.command else printed
+            if not path.exists() or path.stat().st_size == 0:
+                raise InputError(f"the voice command {self.command!r} made no sound; wanted {self._where()}")
+            try:
+                pcm = whole(read_speech(path))
+            except InputError as error:
+                raise InputError(
+                    str(error).replace(str(path), f"what the voice command {self.command!r} made")
+                ) from error
+        return Utterance(pcm, None)
+
+    def _where(self) -> str:
+        return "a sound file at {out}" if "{out}" in self.command else "a sound file on stdout"
+
+    def _run(self, text: str, made: Path) -> Path:
+        """Run the command to its end; returns what it printed, as a file."""
+        words = [part.replace("{text}", text).replace("{out}", str(made)) for part in self._parts()]
+        said, printed, complained = (made.with_name(name) for name in ("text", "stdout", "stderr"))
+        said.write_text("" if "{text}" in self.command else text, encoding="utf-8")
+        # Files, not pipes: what the program leaves running in the background cannot keep us waiting on them.
+        with said.open("rb") as stdin, printed.open("wb") as stdout, complained.open("wb") as stderr:
+            try:
+                process = subprocess.Popen(words, stdin=stdin, stdout=stdout, stderr=stderr, start_new_session=True)
+            except (OSError, ValueError) as error:
+                raise InputError(f"the voice command {self.command!r} cannot be run: {error}") from error
+            try:
+                status = process.wait(self.timeout_s)
+            except subprocess.TimeoutExpired as error:
+                raise InputError(f"the voice command {self.command!r} ran over {self.timeout_s:g} s") from error
+            finally:
+                _stop(process)
+        if status:
+            last = complained.read_text(encoding="utf-8", errors="replace").strip().split("\n")[-1]
+            raise InputError(f"the voice command {self.command!r} failed with status {status}: {last or 'no word why'}")
+        return printed
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """End a program that still runs, and what it started."""
+    if process.poll() is not None:
+        return
+    if os.name == "posix":
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
+    process.wait()
 
 
 def languages() -> tuple[Language, ...]:

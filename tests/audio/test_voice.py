@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
+from fractions import Fraction
+from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,11 +14,12 @@ import numpy as np
 import pytest
 
 from audio.phones import SILENCE, SYMBOLS, unknown_ipa
-from audio.voice import EspeakVoice, Utterance, find_language, languages, voices
+from audio.voice import CommandVoice, EspeakVoice, Utterance, find_language, languages, voices
 from runtime.errors import InputError
 from runtime.records import SAMPLE_RATE
 
-pytest.importorskip("espeakng_loader", reason="needs understudy[voice]")
+HAS_ESPEAK = find_spec("espeakng_loader") is not None
+espeak = pytest.mark.skipif(not HAS_ESPEAK, reason="needs understudy[voice]")
 
 # Digits are read in any language and any script.
 NUMBERS = "1 2 3 4 5 6 7 8 9 10 14 21 36 47 58 69 100 1000, 1000000. a b c d e f g h i j k l m"
@@ -26,6 +30,7 @@ def level_db(said: Utterance, start_s: float, end_s: float) -> float:
     return float(10 * np.log10((part.astype(np.float64) ** 2).mean() + 1e-10))
 
 
+@espeak
 def test_a_text_is_spoken_at_the_houses_rate_and_its_phones_fill_it() -> None:
     said = EspeakVoice("en-us").speak("Place red by J five now.")
     assert said.pcm.dtype == np.float32
@@ -38,11 +43,13 @@ def test_a_text_is_spoken_at_the_houses_rate_and_its_phones_fill_it() -> None:
     assert "".join(phone.symbol for phone in said.phones) == "pleɪsɹɛdbaɪdʒeɪfaɪvnaʊ_"
 
 
+@espeak
 def test_stress_stands_on_the_vowel_that_has_it() -> None:
     said = EspeakVoice("en-us").speak("banana")
     assert [(p.symbol, p.stress) for p in said.phones or () if p.stress] == [("æ", 1.0)]
 
 
+@espeak
 def test_a_silent_closure_belongs_to_its_plosive_and_holds_no_sound() -> None:
     said = EspeakVoice("en-us").speak("happy copper, attack a rapid paper.")
     closed = [p for p in said.phones or () if p.symbol in "pk" and p.start > 0.1]
@@ -53,6 +60,7 @@ def test_a_silent_closure_belongs_to_its_plosive_and_holds_no_sound() -> None:
         assert 0.05 < phone.end - phone.start < 0.2
 
 
+@espeak
 @pytest.mark.parametrize("symbol", "mvsʃ")
 def test_a_consonant_begins_where_the_vowel_before_it_falls(symbol: str) -> None:
     words = {"m": "aroma, coma, comma", "v": "over, lava, hover", "s": "kiss us, essay", "ʃ": "ashore, ashen, fishy"}
@@ -65,6 +73,7 @@ def test_a_consonant_begins_where_the_vowel_before_it_falls(symbol: str) -> None
         assert after < before - 1.5, f"{symbol} at {start:.3f}: {before:.1f} dB before, {after:.1f} after"
 
 
+@espeak
 def test_every_language_says_numbers_in_phones_that_are_known() -> None:
     for language in languages():
         said = EspeakVoice(language.code).speak(NUMBERS)
@@ -75,6 +84,7 @@ def test_every_language_says_numbers_in_phones_that_are_known() -> None:
         assert sum(p.end - p.start for p in said.phones or ()) == (said.phones or ())[-1].end
 
 
+@espeak
 def test_every_name_that_espeak_has_for_a_sound_is_mapped() -> None:
     from audio import voice
 
@@ -86,6 +96,7 @@ def test_every_name_that_espeak_has_for_a_sound_is_mapped() -> None:
     assert not unknown
 
 
+@espeak
 def test_speakers_differ_in_sound_and_agree_in_what_they_say() -> None:
     one, other = (EspeakVoice("de", voice=name).speak("Guten Tag") for name in (None, "Annie"))
     assert [p.symbol for p in one.phones or ()] == [p.symbol for p in other.phones or ()]
@@ -94,11 +105,13 @@ def test_speakers_differ_in_sound_and_agree_in_what_they_say() -> None:
     assert len(voices()) > 20
 
 
+@espeak
 def test_a_faster_voice_is_shorter() -> None:
     slow, fast = (EspeakVoice("en", rate=rate).speak("One two three four five").duration for rate in (120, 240))
     assert fast < slow * 0.7
 
 
+@espeak
 @pytest.mark.parametrize(
     ("asked", "code"),
     [
@@ -117,6 +130,7 @@ def test_a_language_is_found_by_any_of_its_names(asked: str, code: str) -> None:
     assert find_language(asked).code == code
 
 
+@espeak
 def test_a_wrong_language_or_voice_is_told_with_what_is_like_it() -> None:
     with pytest.raises(InputError, match="language 'germn' is not known; wanted a code like de"):
         EspeakVoice("germn")
@@ -128,6 +142,7 @@ def test_a_wrong_language_or_voice_is_told_with_what_is_like_it() -> None:
         EspeakVoice("de", pitch=100)
 
 
+@espeak
 @pytest.mark.parametrize("text", ["", "  \n", "...", "\0"])
 def test_a_text_that_says_nothing_is_refused(text: str) -> None:
     with pytest.raises(InputError, match="holds nothing that can be said in en-us"):
@@ -142,6 +157,7 @@ def test_without_the_library_one_sentence_says_what_to_install(monkeypatch: pyte
         voice._espeak.__wrapped__()
 
 
+@espeak
 def test_the_library_is_found_under_a_very_long_path(tmp_path: Path) -> None:
     """Its own buffer for a path holds 160 bytes."""
     import espeakng_loader
@@ -158,3 +174,80 @@ print(len(EspeakVoice("de").speak("Hallo").phones))
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
     assert int(ran.stdout) >= 5
+
+
+# A program of the kind that --voice-command names: a tone as long as its text, on stdout or in a file.
+SPEAKER = """
+import sys, time, wave, io, math, struct
+text = sys.argv[2] if len(sys.argv) > 2 else sys.stdin.read()
+if text == "crash": sys.exit("no such voice: x")
+if text == "sleep": time.sleep(60)
+held = io.BytesIO()
+with wave.open(held, "wb") as file:
+    file.setparams((1, 2, 22050, 0, "NONE", ""))
+    file.writeframes(b"".join(struct.pack("<h", int(9000 * math.sin(i / 9))) for i in range(2205 * len(text))))
+data = {"garbage": b"not a wav at all, sorry", "nothing": b""}.get(text, held.getvalue())
+if sys.argv[1] == "-": sys.stdout.buffer.write(data)
+else: open(sys.argv[1], "wb").write(data)
+"""
+
+
+@pytest.fixture
+def speaker(tmp_path: Path) -> str:
+    path = tmp_path / "a speaker.py"
+    path.write_text(SPEAKER)
+    return f"{sys.executable} '{path}'"
+
+
+@pytest.mark.parametrize("end", ["-", "{out}", "- {text}", "{out} {text}", "'{out}' '{text}'"])
+def test_a_command_speaks_by_any_way_in_and_out(speaker: str, end: str) -> None:
+    said = CommandVoice(f"{speaker} {end}").speak("hello; $(x) 'it'")
+    assert said.phones is None
+    assert said.duration == Fraction(16, 10)
+    assert 0.2 < np.abs(said.pcm).max() < 0.4
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("crash", "failed with status 1: no such voice: x$"),
+        ("sleep", "ran over 1 s$"),
+        ("garbage", "^what the voice command .* made holds no media that can be read"),
+        ("nothing", "made no sound; wanted a sound file on stdout$"),
+        (" ", "the text ' ' holds nothing that can be said"),
+    ],
+)
+def test_a_command_that_does_not_speak_is_told_in_a_sentence(speaker: str, text: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        CommandVoice(f"{speaker} -", timeout_s=1).speak(text)
+
+
+def test_a_command_that_writes_nowhere_is_told(speaker: str) -> None:
+    with pytest.raises(InputError, match=r"made no sound; wanted a sound file at \{out\}"):
+        CommandVoice(f"{speaker} - {{text}} {{out}}").speak("hello")
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("", "names no program"),
+        ("no_such_program_here {out}", "'no_such_program_here' is not found"),
+        ("python 'unclosed", "cannot be split into words: No closing quotation"),
+    ],
+)
+def test_a_command_that_cannot_be_run_is_refused_before_it_is_needed(command: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        CommandVoice(command)
+
+
+def test_a_command_that_is_stopped_takes_with_it_what_it_started(tmp_path: Path) -> None:
+    script = tmp_path / "slow.sh"
+    script.write_text(f"sleep 60 & echo $! > {tmp_path}/pid; wait\n")
+    with pytest.raises(InputError, match=r"ran over 0\.5 s"):
+        CommandVoice(f"sh {script}", timeout_s=0.5).speak("hello")
+    process = Path("/proc", (tmp_path / "pid").read_text().strip(), "stat")
+    for _ in range(100):  # the kernel takes a moment to bury it
+        if not process.exists() or process.read_text().split()[2] == "Z":
+            return
+        time.sleep(0.05)
+    pytest.fail("what the command started still runs")
