@@ -128,6 +128,13 @@ def act(
         float, typer.Option(help="1 to 5, how strongly the character shows what the actor does; 3 = as acted.")
     ] = 3.0,
     face: Face = None,
+    character_face: Annotated[
+        str | None, typer.Option(help="Who of several in the picture acts: largest, left, right or a number.")
+    ] = None,
+    sound: Annotated[
+        Path | None,
+        typer.Option(help="Sound of the result, instead of the video's: a sound file, or a video with sound."),
+    ] = None,
     profile: Profile = None,
     start: Start = None,
     end: End = None,
@@ -148,7 +155,7 @@ def act(
 
     with asked_for():
         options = ActOptions(
-            intensity=intensity, face=face, profile=profile, start=seconds(start), end=seconds(end),
+            intensity=intensity, face=face, character_face=character_face, sound=sound, profile=profile, start=seconds(start), end=seconds(end),
             ratio=ratio, camera=tuple(camera or ()), fps=rate(fps), side_by_side=side_by_side, renderer=renderer, seed=seed, force=force,
         )  # fmt: skip
     with Report("act", quiet=quiet, json=json) as report:
@@ -249,6 +256,23 @@ def demo(
         came_back = ", ".join(f"{name} {curve.r:.2f}" for name, curve in loop.agreement().items())
         print(f"{sheet_path(output)}: contact sheet")
         print(f"what was captured follows what was written (Pearson r): {came_back}")
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets others in.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes any free one.")] = 8765,
+    data: Annotated[Path, typer.Option(help="Folder that characters are kept in.")] = Path("understudy-data"),
+    origin: Annotated[
+        list[str] | None, typer.Option(help="A page elsewhere that may connect; may be repeated.")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Perform live in a browser: the studio page and the stream behind it."""
+    from server.serve import ServeOptions
+    from server.serve import serve as run_server
+
+    run_server(ServeOptions(host=host, port=port, data=data, origins=tuple(origin or ())), quiet=quiet)
 
 
 @app.command()

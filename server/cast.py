@@ -1,0 +1,79 @@
+"""The characters that a server can show: pictures and saved rigs in a folder, made ready once and kept."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections import OrderedDict
+from pathlib import Path
+
+import synth.character
+from runtime.errors import InputError
+from runtime.image import save_image
+from server.character import load_character
+from synth.rig import Character
+
+KEPT = 4  # rigs kept in memory
+PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+
+
+class Cast:
+    """Characters by name. With an empty folder it is the demo's own portrait, where its package is installed."""
+
+    def __init__(self, data: Path) -> None:
+        self._folder = data / "characters"
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._ready: OrderedDict[str, Character] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def names(self) -> list[str]:
+        """Those there are, by name; raises InputError where there is none."""
+        found = sorted(
+            p.stem for p in self._folder.iterdir() if p.suffix.lower() in (synth.character.SUFFIX, *PICTURES)
+        )
+        if not found:
+            found = [self._add_demo()]
+        return found
+
+    def character(self, name: str) -> Character:
+        """One of them, ready to perform; raises InputError."""
+        with self._lock:
+            if name not in self._ready:
+                self._ready[name] = load_character(self._path(name))
+            self._ready.move_to_end(name)
+            while len(self._ready) > KEPT:
+                self._ready.popitem(last=False)
+            return self._ready[name]
+
+    def picture(self, name: str) -> Path:
+        """A PNG of one of them; raises InputError."""
+        path = self._folder / ".pictures" / f"{name}.png"
+        if not path.exists():
+            self._path(name)
+            path.parent.mkdir(exist_ok=True)
+            save_image(path, self.character(name).rgb)
+        return path
+
+    def add(self, picture: Path, called: str) -> str:
+        """Make a picture's rig and keep it; its name. Raises InputError."""
+        stem = re.sub(r"[^\w-]+", "-", Path(called).stem).strip("-")[:60] or "character"
+        taken = {p.stem for p in self._folder.iterdir()}
+        name = next(n for n in (stem, *(f"{stem}-{i}" for i in range(2, 1_000_000))) if n not in taken)
+        character = load_character(picture)
+        synth.character.save(character, self._folder / f"{name}{synth.character.SUFFIX}", source=called)
+        with self._lock:
+            self._ready[name] = character
+        return name
+
+    def _path(self, name: str) -> Path:
+        for suffix in (synth.character.SUFFIX, *PICTURES):
+            path = self._folder / f"{name}{suffix}"
+            if path.parent == self._folder and path.exists():
+                return path
+        raise InputError(f"there is no character {name!r}; wanted one of {', '.join(self.names())}")
+
+    def _add_demo(self) -> str:
+        from server.demo import ASTRONAUT
+
+        save_image(self._folder / "astronaut.png", ASTRONAUT.load())
+        return "astronaut"

@@ -1,0 +1,55 @@
+"""`understudy serve`: the application on uvicorn, until it is told to stop."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from runtime.errors import InputError
+from server.wire import MAX_MESSAGE
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeOptions:
+    host: str = "127.0.0.1"  # who may connect: this machine only
+    port: int = 8765  # 0 takes any free one
+    data: Path = Path("understudy-data")  # where characters are kept
+    origins: tuple[str, ...] = ()  # further pages that may connect, like https://studio.example
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port <= 65535:
+            raise ValueError(f"port is {self.port}, wanted 0 to 65535")
+
+
+def serve(options: ServeOptions, *, quiet: bool = False) -> None:
+    """Serve until a signal; raises InputError where the address cannot be had."""
+    import uvicorn
+
+    from server.app import create_app
+
+    listening = _listen(options.host, options.port)
+    try:
+        options.data.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{options.data} cannot be made; wanted a folder to keep characters in") from error
+    port = listening.getsockname()[1]
+    if not quiet:
+        print(f"understudy: http://{options.host}:{port}/  (Ctrl+C stops)", flush=True)
+    config = uvicorn.Config(
+        create_app(options.data, frozenset(options.origins)), log_level="warning", ws="websockets-sansio",
+        ws_max_size=MAX_MESSAGE, ws_per_message_deflate=False, timeout_graceful_shutdown=5,
+    )  # fmt: skip
+    uvicorn.Server(config).run(sockets=[listening])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        listening = socket.socket(family, socket.SOCK_STREAM)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen(128)  # who connects before the application is ready waits
+    except OSError as error:
+        raise InputError(f"{host}:{port} cannot be listened on ({error.strerror}); wanted a free --port") from error
+    return listening
