@@ -53,7 +53,7 @@ _FULL_DISK = (28, 122, 27)  # ENOSPC, EDQUOT, EFBIG
 class RemuxOptions:
     """How a clip's picture and its new sound are encoded."""
 
-    crf: int = 16  # H.264 quality, 0 without loss to 51
+    crf: int = 15  # H.264 quality, 0 without loss to 51
     preset: str = "veryfast"  # x264 speed; slower ones make smaller files, not better pictures
     vp9_crf: int = 20  # the same for .webm, 0 to 63
     sound_kbps: int = 128  # a channel

@@ -26,9 +26,10 @@ Samples = NDArray[np.float32]
 class Insert:
     """A sound that is heard from `start` on instead of what was there, until it ends or `end` comes."""
 
-    track: SoundTrack  # its own beginning is heard at `start`
+    track: SoundTrack
     start: Fraction = Fraction(0)  # seconds of the result
     end: Fraction | None = None  # seconds of the result; silence where the sound is over before
+    begin: Fraction | None = None  # seconds of the track, the instant heard at `start`; its first without it
 
 
 class Splice:
@@ -92,11 +93,12 @@ class _Laid:
     """An insert on its way over the base."""
 
     def __init__(self, insert: Insert, rate: int, layout: str, fade: int) -> None:
-        length = insert.track.end - insert.track.start
+        begin = insert.track.start if insert.begin is None else insert.begin
+        length = insert.track.end - begin
         self._first = round(insert.start * rate)
         self._last = round((insert.start + length if insert.end is None else insert.end) * rate)
         self._fade = min(fade, (self._last - self._first) // 2)
-        self._tape = _Tape(insert.track, insert.track.start, rate, layout)
+        self._tape = _Tape(insert.track, begin, rate, layout)
 
     def lay_over(self, samples: Samples, place: int) -> None:
         """Change `samples [channels, n]`, the first of which is number `place` of the result."""

@@ -90,12 +90,15 @@ class Report:
                 "seconds": round(elapsed, 3),
                 "stages": {name: round(s, 3) for name, s in tally.seconds.items()},
                 "peak_mb": round(peak_mb(), 1),
+                **({"notes": tally.notes} if tally.notes else {}),
             }
             print(json_format.dumps(summary))
         elif not self._quiet:
             faceless = f", {tally.faceless} without a face" if tally.faceless else ""
             frames = f" {tally.frames} frames{faceless}, {rate:.1f} frames/s," if tally.frames else ""
             print(f"{output}:{frames} {elapsed:.1f} s")
+            for note in tally.notes:
+                print(f"note: {note}", file=sys.stderr)
 
 
 def peak_mb() -> float:

@@ -62,6 +62,7 @@ class Tally:
     frames: int = 0
     faceless: int = 0
     seconds: dict[str, float] = field(default_factory=dict)  # by stage
+    notes: list[str] = field(default_factory=list)  # what the user should know of the result
 
     @contextmanager
     def during(self, stage: str) -> Iterator[None]:

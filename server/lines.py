@@ -1,0 +1,283 @@
+"""What is to be said in a dub, where in the clip, and what a mouth does while it is said.
+
+A recording, a text for a voice, or a file that lists such parts. Each becomes a Line: a sound file at its
+native quality, and from it a curve of the mouth. Nothing here knows of pictures.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import wave
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audio.dubbing import RATE, Curve, relative
+from audio.phones import Phone
+from audio.speech import Listened, Speech, inspect_speech, read_speech
+from audio.voice import CommandVoice, EspeakVoice, Utterance, Voice
+from runtime.errors import InputError
+from runtime.records import SAMPLE_RATE, AudioChunk, Motion
+from runtime.splice import Insert
+from runtime.stage import run
+
+log = logging.getLogger(__name__)
+
+_TICK = SAMPLE_RATE // RATE  # samples of one value of a curve
+_VOICED = 0.06  # of how loud a speech is in its loudest twentieth, from which somebody speaks
+_KNOWN_BY = 600  # seconds of a clip's own sound that are enough to know its speaker
+_PART = {"start", "end", "audio", "text", "transcript"}  # what a part of a segments file may say
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpeechOptions:
+    """Where a speech comes from: one of audio, text and segments."""
+
+    audio: Path | None = None  # any file with sound
+    text: str | None = None  # to be spoken by a voice
+    segments: Path | None = None  # a .json list of {"start", "end", "audio" or "text"}: only these parts are dubbed
+    language: str | None = None  # of the text, or of the transcript; None is English
+    voice: str | None = None  # one of espeak's
+    voice_command: str | None = None  # a program that speaks, instead of espeak
+    transcript: str | None = None  # what is said in the audio, or a file that holds it
+    start: Fraction | None = None  # seconds of the clip; only from here on is dubbed
+    end: Fraction | None = None  # seconds of the clip
+
+    def __post_init__(self) -> None:
+        given = [name for name in ("audio", "text", "segments") if getattr(self, name) is not None]
+        if len(given) != 1:
+            found = " and ".join(f"--{name}" for name in given) or "nothing to be said"
+            raise ValueError(f"found {found}; wanted one of --audio, --text and --segments")
+        if self.start is not None and self.end is not None and self.start >= self.end:
+            raise ValueError(f"end is {float(self.end):g} s and start {float(self.start):g} s, wanted a later end")
+        if self.segments is not None and (self.start is not None or self.end is not None):
+            raise ValueError("--start and --end do not go with --segments, which says them of each part")
+        if self.transcript is not None and self.audio is None:
+            raise ValueError("--transcript goes with --audio; a text is known already")
+        if self.audio is not None and (self.voice is not None or self.voice_command is not None):
+            raise ValueError("--voice and --voice-command speak a --text; found --audio")
+        if self.voice is not None and self.voice_command is not None:
+            raise ValueError("--voice is one of espeak's; found --voice-command as well")
+
+    @property
+    def in_parts(self) -> bool:
+        """Whether the rest of the clip stays as it is, with its own sound."""
+        return self.segments is not None or self.start is not None or self.end is not None
+
+    def the_voice(self) -> Voice:
+        if self.voice_command is not None:
+            return CommandVoice(self.voice_command)
+        if self.language is None:
+            return EspeakVoice(voice=self.voice)
+        return EspeakVoice(self.language, self.voice)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One speech and its place."""
+
+    speech: Speech
+    start: Fraction = Fraction(0)  # seconds of the result
+    end: Fraction | None = None  # seconds of the result; None is when the speech is over
+    phones: tuple[Phone, ...] | None = None  # where it is known what is said when, seconds of the speech
+    transcript: str | None = None
+    language: str | None = None
+
+    @property
+    def length(self) -> Fraction:
+        """Of its place, seconds."""
+        return self.speech.duration if self.end is None else self.end - self.start
+
+    @property
+    def insert(self) -> Insert:
+        """The sound in its place."""
+        speech = self.speech
+        return Insert(speech.track, self.start, self.start + self.length, begin=speech.origin + speech.start)
+
+    def at(self, start: Fraction) -> Line:
+        return replace(self, start=start)
+
+
+def lines_of(options: SpeechOptions, folder: Path) -> list[Line]:
+    """All that is to be said, in order; sounds that are made go into `folder`. Raises InputError."""
+    start = options.start or Fraction(0)
+    if options.audio is not None:
+        transcript = None if options.transcript is None else _text_of(options.transcript)
+        return [Line(inspect_speech(options.audio), start, options.end, None, transcript, options.language)]
+    if options.text is not None:
+        return [_spoken(options.the_voice(), options.text, start, options.end, folder / "speech.wav")]
+    assert options.segments is not None
+    lines = [_part(part, i, options, folder) for i, part in enumerate(_parts(options.segments), 1)]
+    lines.sort(key=lambda line: line.start)
+    for before, after in pairwise(lines):
+        if after.start < before.start + before.length:
+            raise InputError(
+                f"{options.segments} has a part from {float(after.start):g} s on, while that from "
+                f"{float(before.start):g} s lasts until {float(before.start + before.length):g} s; wanted one at a time"
+            )
+    return lines
+
+
+def _text_of(given: str) -> str:
+    """A text, or what is in the file of that name."""
+    path = Path(given)
+    try:
+        is_file = len(given) < 4096 and path.is_file()
+    except OSError:  # longer than names may be
+        is_file = False
+    try:
+        text = path.read_text(encoding="utf-8-sig") if is_file else given
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read as text; wanted what is said") from error
+    if not text.strip():
+        raise InputError(f"the transcript {given!r} is empty; wanted what is said")
+    return " ".join(text.split())
+
+
+def _spoken(voice: Voice, text: str, start: Fraction, end: Fraction | None, path: Path) -> Line:
+    if not text.strip():
+        raise InputError("the text is empty; wanted something to be said")
+    said = voice.speak(text)
+    write_speech(path, said)
+    return Line(inspect_speech(path), start, end, said.phones)
+
+
+def write_speech(path: Path, said: Utterance) -> None:
+    """A voice's sound as a .wav of 16 bits."""
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(SAMPLE_RATE)
+        file.writeframes((np.clip(said.pcm, -1, 1) * 32767).round().astype("<i2").tobytes())
+
+
+def _parts(path: Path) -> list[Any]:
+    try:
+        parts = json.loads(path.read_text(encoding="utf-8-sig"), parse_float=Fraction)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}); wanted a .json list of parts") from error
+    except ValueError as error:
+        raise InputError(f"{path} is no JSON ({error}); wanted a list of parts") from error
+    if not isinstance(parts, list) or not parts:
+        raise InputError(f'{path} holds no list of parts; wanted [{{"start": 1.5, "end": 4, "audio": "a.wav"}}, ...]')
+    return parts
+
+
+def _part(part: Any, number: int, options: SpeechOptions, folder: Path) -> Line:
+    path = options.segments
+    assert path is not None
+    where = f"part {number} of {path}"
+    if not isinstance(part, dict) or set(part) - _PART:
+        found = ", ".join(sorted(set(part) - _PART)) if isinstance(part, dict) else type(part).__name__
+        raise InputError(f"{where} holds {found}; wanted start, end, and audio or text")
+    start, end = _time(part.get("start", 0), where), _time(part.get("end"), where)
+    assert start is not None
+    if end is not None and end <= start:
+        raise InputError(f"{where} ends at {float(end):g} s and starts at {float(start):g} s; wanted a later end")
+    audio, text = part.get("audio"), part.get("text")
+    if isinstance(audio, str):
+        transcript = part.get("transcript", text)
+        if transcript is not None and not isinstance(transcript, str):
+            raise InputError(f"{where} has a transcript that is no text; wanted what is said")
+        return Line(inspect_speech(path.parent / audio), start, end, None, transcript, options.language)
+    if isinstance(text, str):
+        return _spoken(options.the_voice(), text, start, end, folder / f"speech-{number}.wav")
+    raise InputError(f"{where} says nothing; wanted audio or text")
+
+
+def _time(value: Any, where: str) -> Fraction | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, Fraction)) or value < 0:
+        raise InputError(f"{where} has the time {value!r}; wanted seconds, 0 or more")
+    return Fraction(value)
+
+
+# What the mouth does
+
+
+class Heard:
+    """Chunks, passed on as they come, of which it is known afterwards how loud each moment was."""
+
+    def __init__(self, chunks: Iterable[AudioChunk]) -> None:
+        self._chunks = Listened(chunks)
+        self._left = np.zeros(0, np.float32)
+        self._loudness: list[Floats] = []
+
+    def __iter__(self) -> Iterator[AudioChunk]:
+        for chunk in self._chunks:
+            pcm = np.concatenate((self._left, chunk.pcm))
+            n = len(pcm) // _TICK
+            moments = pcm[: n * _TICK].reshape(n, _TICK)
+            self._loudness.append(np.sqrt((moments**2).mean(1)))
+            self._left = pcm[n * _TICK :]
+            yield chunk
+
+    @property
+    def is_silent(self) -> bool:
+        return self._chunks.is_silent
+
+    def voiced(self, n: int) -> Floats:
+        """[n] 0 or 1 whether somebody speaks, RATE times a second."""
+        loudness = np.concatenate((*self._loudness, np.zeros(n, np.float32)))[:n]
+        if self.is_silent or not n:
+            return np.zeros(n, np.float32)
+        return (loudness > _VOICED * np.percentile(loudness, 95)).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Mouth:
+    """What a mouth does while a sound is heard."""
+
+    curve: Curve  # in seconds of the result
+    is_silent: bool  # nothing was heard
+
+
+def mouth_of(line: Line) -> Mouth:
+    """What a mouth does while a line is said."""
+    speech = line.speech
+    heard = Heard(read_speech(speech.path, speech.start, min(speech.end, speech.start + line.length)))
+    motions = _motions(line, heard)
+    values = np.stack([relative(motion.face) for motion in motions])
+    curve = Curve(line.start, values, heard.voiced(len(values)))
+    return Mouth(curve, heard.is_silent)
+
+
+def own_mouth(clip: Path, start: Fraction | None, end: Fraction | None) -> Curve | None:
+    """What a mouth would do that said what is heard in a clip, in the clip's own time; None if that is unknown."""
+    first = start or Fraction(0)
+    last = first + _KNOWN_BY if end is None else min(end, first + _KNOWN_BY)
+    try:
+        speech = inspect_speech(clip, first, last)
+        return mouth_of(Line(speech, speech.start)).curve
+    except InputError:  # its sound is broken, or not there: nothing to be learned from it
+        log.debug("the sound of %s tells nothing", clip, exc_info=True)
+        return None
+
+
+def _motions(line: Line, heard: Heard) -> Iterator[Motion]:
+    from audio.lips import Lips
+
+    return run(Lips(), heard)
+
+
+def joined(curves: list[Curve]) -> Curve:
+    """One curve of several in order, at rest between them."""
+    first = curves[0].start
+    n = max(round((c.start - first) * RATE) + len(c.values) for c in curves)
+    values = np.zeros((n, curves[0].values.shape[1]), np.float32)
+    voiced = np.zeros(n, np.float32)
+    for curve in curves:
+        place = round((curve.start - first) * RATE)
+        values[place : place + len(curve.values)] = curve.values
+        voiced[place : place + len(curve.voiced)] = curve.voiced
+    return Curve(first, values, voiced)
