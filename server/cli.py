@@ -1,4 +1,4 @@
-"""The command line: `understudy act`, `capture`, `calibrate`, `character`, `demo`, `doctor`.
+"""The command line: `understudy act`, `dub`, `capture`, `calibrate`, `character`, `demo`, `doctor`.
 
 Parses, reports and exits; the work is done by the modules it imports when a command runs, so that
 `--help` answers at once. An `InputError` becomes one sentence on stderr and exit status 2.
@@ -160,6 +160,67 @@ def act(
         )  # fmt: skip
     with Report("act", quiet=quiet, json=json) as report:
         report.done(output, render(character, performance, output, options, report.progress))
+
+
+@app.command()
+def dub(
+    clip: Annotated[Path, typer.Argument(help="Clip of somebody, or a picture of them, or a saved .character.")],
+    output: Output,
+    audio: Annotated[Path | None, typer.Option(help="What is to be said: a sound file, or a video with sound.")] = None,
+    text: Annotated[str | None, typer.Option(help="What is to be said, by a voice.")] = None,
+    voice: Annotated[str | None, typer.Option(help="Who of espeak's voices says the text.")] = None,
+    language: Annotated[
+        str | None, typer.Option(help="Language of the text or transcript: en-us, de, pt-BR, German; English without.")
+    ] = None,
+    voice_command: Annotated[
+        str | None,
+        typer.Option(help="A program that says the text, given {text} or by stdin, into a sound file {out} or stdout."),
+    ] = None,
+    transcript: Annotated[
+        str | None, typer.Option(help="What is said in the audio, or a text file of it: lips close more exactly.")
+    ] = None,
+    face: Annotated[
+        str | None,
+        typer.Option(
+            help="Whose mouth: all, largest, left, right or a number from the left; whoever speaks in the clip without."
+        ),
+    ] = None,
+    length: Annotated[
+        str | None,
+        typer.Option(
+            help="Where speech and clip differ: as long as the speech, the clip going there and back (bounce, without "
+            "this), over again (loop), staying at its end (hold) or played slower or faster (stretch); as long as the "
+            "clip (silence); as long as the shorter (cut)."
+        ),
+    ] = None,
+    start: Annotated[
+        str | None, typer.Option(help="Dub only from here in the clip on: seconds or minutes:seconds.")
+    ] = None,
+    end: Annotated[str | None, typer.Option(help="Dub only until here; the rest keeps its own sound.")] = None,
+    segments: Annotated[
+        Path | None,
+        typer.Option(help='Dub only parts: a .json list of {"start": 1.5, "end": 4, "audio": "a.wav" or "text": "..."}.'),
+    ] = None,
+    crf: Annotated[int, typer.Option(help="Quality of the picture, 0 without loss to 51.")] = 15,
+    still: Annotated[bool, typer.Option("--still", help="Of a picture, move the lips alone.")] = False,
+    seed: Annotated[int, typer.Option(help="Of a picture's blinks, glances and nods.")] = 0,
+    force: Force = False,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Let the face of a clip, or of a picture, say something else; all else stays as it is."""
+    from server.dub import DubOptions
+    from server.dub import dub as speak
+    from server.report import Report
+
+    with asked_for():
+        options = DubOptions(
+            audio=audio, text=text, voice=voice, language=language, voice_command=voice_command, transcript=transcript,
+            face=face, length=length, start=seconds(start), end=seconds(end), segments=segments,
+            crf=crf, still=still, seed=seed, force=force,
+        )  # fmt: skip
+    with Report("dub", quiet=quiet, json=json) as report:
+        report.done(output, speak(clip, output, options, report.progress))
 
 
 @app.command()
