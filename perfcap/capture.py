@@ -57,10 +57,10 @@ class Chooser:
 
     RULES = ("largest", "left", "right")
 
-    def __init__(self, rule: str) -> None:
+    def __init__(self, rule: str, asked: str = "--face") -> None:
         if rule not in self.RULES and not (rule.isdecimal() and int(rule) >= 1):
             raise InputError(
-                f"--face is {rule!r}; wanted largest, left, right or a number counted from the left, from 1"
+                f"{asked} is {rule!r}; wanted largest, left, right or a number counted from the left, from 1"
             )
         self._rule = rule
         self._last: FaceMesh | None = None

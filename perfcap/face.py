@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 log = logging.getLogger(__name__)
 
 SEARCH_EVERY = 5  # frames between wide searches while no face is seen: a search costs several meshes
+SURE = 0.8  # a detector's score above which it saw a face: folded hands reach .75, faces of all kinds .87 and more
+SEEN_WITHIN = 5  # times a face's size: in a square no larger the detectors see it
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,58 @@ class MediaPipeFaces:
             self._unseen = 0
         return faces
 
+    def find_all(self, rgb: NDArray[np.uint8], least: float) -> list[FaceMesh]:
+        """The faces of an unrelated picture [H, W, 3], those as well that `find` passes over; slower.
+
+        What is found is painted out and the rest searched again on tiles: mesh and detectors like one large
+        face and overlook a smaller one beside it. Faces below a share of the largest are not looked for.
+        """
+        assert self._still, "faces of a video are followed, not searched for"
+        faces = list(self.find(rgb))
+        hidden = rgb.copy()
+        for face in faces:
+            _paint_out(hidden, face)
+        while 0 < len(faces) < self._n_faces:
+            another = self._another(hidden, faces, least * max(face.size for face in faces))
+            if another is None:
+                break
+            faces.append(another)
+            _paint_out(hidden, another)
+        self._move_window(None)
+        return faces
+
+    def _another(self, rgb: NDArray[np.uint8], known: list[FaceMesh], least_px: float) -> FaceMesh | None:
+        """One more face, seen in the picture and in its mirror image, none of the known; None if there is none."""
+        height, width = rgb.shape[:2]
+        for scale in (1, 2, 3):
+            if scale > 1 and _tile_side(width, height, scale - 1) < SEEN_WITHIN * least_px:
+                break  # the tiles before showed such a face large enough
+            hits = [hit for tile in _tiles(width, height, scale) for hit in self._detect(rgb, tile)]
+            hits = [hit for hit in hits if hit[0] > SURE and hit[2] > 0.6 * least_px]
+            tried: list[NDArray[np.float64]] = []
+            for _, centre, size in sorted(hits, key=lambda hit: -hit[0]):
+                if any(np.linalg.norm(centre - at) < 0.5 * size for at in tried):
+                    continue
+                tried.append(centre)
+                for grow in (1.6, 1.1):
+                    face = self._confirmed(rgb, _square(centre, size * grow, width, height))
+                    if face is not None and len(_distinct([*known, face])) > len(known):
+                        return face
+        return None
+
+    def _confirmed(self, rgb: NDArray[np.uint8], window: tuple[int, int, int, int]) -> FaceMesh | None:
+        """The largest face in a window, if its mirror image is one as well: folds and flowers seldom are."""
+        x0, y0, x1, y1 = window
+        self._move_window(window)
+        face = max(self._look(rgb), key=lambda f: f.size, default=None)
+        if face is None:
+            return None
+        self._move_window(None)
+        mirrored = self._look(rgb[y0:y1, x0:x1][:, ::-1])
+        wanted = np.array((x1 - face.centre[0], face.centre[1] - y0))
+        agree = [m for m in mirrored if np.linalg.norm(m.centre - wanted) < 0.15 * face.size]
+        return face if agree else None
+
     def close(self) -> None:
         for solution in [self._mesh, *self._detectors]:
             if solution is not None:
@@ -176,14 +230,34 @@ class MediaPipeFaces:
                 self._mesh.reset()
 
 
+def _tile_side(width: int, height: int, n: int) -> int:
+    return max(width, height) if n == 1 else max(64, round(1.3 * min(width, height) / n))
+
+
 def _tiles(width: int, height: int, n: int) -> list[tuple[int, int, int, int]]:
     """Overlapping squares of about 1/n of the shorter side that cover the picture."""
     if n == 1:
         return [(0, 0, width, height)]
-    side = max(64, round(1.3 * min(width, height) / n))
+    side = _tile_side(width, height, n)
     xs = np.linspace(0, max(0, width - side), max(1, -(-width * 3 // (side * 2)))).astype(int)
     ys = np.linspace(0, max(0, height - side), max(1, -(-height * 3 // (side * 2)))).astype(int)
     return [(int(x), int(y), min(width, int(x) + side), min(height, int(y) + side)) for y in ys for x in xs]
+
+
+def _paint_out(rgb: NDArray[np.uint8], face: FaceMesh) -> None:
+    """Lay the mean colour of a face's surroundings over it, in place, fading out: no edge to be taken for a face."""
+    import cv2
+
+    height, width = rgb.shape[:2]
+    x0, y0, x1, y1 = _square(face.centre, 0.9 * face.size, width, height)
+    view = rgb[y0:y1, x0:x1]
+    y, x = np.mgrid[y0:y1, x0:x1] + 0.5
+    half = np.maximum(face.box[2:] - face.box[:2], 0.7 * face.size) / 2
+    away = np.hypot((x - face.centre[0]) / half[0], (y - face.centre[1]) / half[1])
+    cover = cv2.GaussianBlur((away < 1.25).astype(np.float32), (0, 0), max(1.0, 0.06 * face.size))[..., None]
+    around = view[away > 1.4]
+    colour = around.mean(0) if len(around) else np.full(3, 128.0)
+    view[:] = (view + (colour - view) * cover + 0.5).astype(np.uint8)
 
 
 def _square(centre: NDArray[np.floating[Any]], half: float, width: int, height: int) -> tuple[int, int, int, int]:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from runtime.errors import InputError
+from runtime.foreign import seems
 from runtime.output import whole_file
 
 MAX_PIXELS = 178_000_000  # 8192 x 8192 and every camera in use; above it Pillow itself refuses
@@ -94,7 +95,7 @@ def _open(path: Path) -> Image.Image:
         try:
             image = Image.open(path)
         except UnidentifiedImageError as error:
-            raise InputError(f"{path} holds {_what(path)}; wanted a picture") from error
+            raise InputError(f"{path} {_what(path)}; wanted a picture") from error
         except Image.DecompressionBombError as error:
             raise InputError(f"{path} is too large; wanted at most {MAX_PIXELS} pixels") from error
         except OSError as error:
@@ -110,20 +111,20 @@ def _open(path: Path) -> Image.Image:
 
 
 def _what(path: Path) -> str:
-    """A word for a file that is no picture."""
+    """What is said of a file that is no picture."""
     import av
 
     try:
         with av.open(str(path)) as container:
             if container.format.name == "tty":
-                return "text"
+                return "holds text"
             if any(s.width for s in container.streams.video):
-                return "a video"
+                return "holds a video"
             if container.streams.audio:
-                return "sound only"
+                return "holds sound only"
     except (av.FFmpegError, OSError, ValueError):
         pass
-    return "something else"
+    return seems(path) or "holds nothing that can be read"
 
 
 def _to_picture(image: Image.Image) -> Picture:

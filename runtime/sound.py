@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.errors import InputError
+from runtime.foreign import seems
 
 _GAP = Fraction(1, 20)  # s; a hole in the clock above this is filled with silence
 _LAYOUTS = ("mono", "stereo", "5.1")  # kept as they are; anything else becomes stereo
@@ -51,7 +52,9 @@ def open_sound(path: Path, index: int | None = None) -> Any:
     try:
         container = av.open(f"file:{path}", metadata_errors="ignore")
     except (av.FFmpegError, OSError) as error:
-        raise InputError(f"{path} holds no media that can be read; wanted a file with sound") from error
+        raise InputError(
+            f"{path} {seems(path) or 'holds no media that can be read'}; wanted a file with sound"
+        ) from error
     stream = container.streams.best("audio") if index is None else container.streams[index]
     if stream is None:
         container.close()

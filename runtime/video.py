@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from runtime.errors import InputError
+from runtime.foreign import seems
 from runtime.image import flatten
 from runtime.output import check_output, partial_path, write_failure
 from runtime.sound import SoundTrack, cut_sound, encoder_layout, encoder_rate, inspect_sound, open_sound
@@ -416,7 +417,7 @@ def _open_video(path: Path) -> tuple[Any, Any]:
         elif container.streams.audio:
             found = "holds sound only; wanted a file with video"
         else:
-            found = "holds neither picture nor sound; wanted a file with video"
+            found = f"{seems(path) or 'holds neither picture nor sound'}; wanted a file with video"
         container.close()
         raise InputError(f"{path} {found}")
     stream = max(videos, key=lambda s: (s.width or 0) * (s.height or 0))
@@ -440,7 +441,8 @@ def open_media(path: Path, wanted: str) -> Any:
     except PermissionError as error:
         raise InputError(f"{path} may not be read; wanted {wanted}") from error
     except (av.FFmpegError, OSError) as error:
-        raise InputError(f"{path} holds no media that can be read ({error.strerror}); wanted {wanted}") from error
+        found = seems(path) or f"holds no media that can be read ({error.strerror})"
+        raise InputError(f"{path} {found}; wanted {wanted}") from error
     if container.format.name == "tty":  # FFmpeg draws text as a terminal would
         container.close()
         raise InputError(f"{path} holds text; wanted {wanted}")

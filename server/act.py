@@ -16,11 +16,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from perfcap.capture import Chooser
 from perfcap.resample import Resample
 from runtime.errors import InputError
 from runtime.output import check_output
 from runtime.records import Cue, Motion, Shot
-from runtime.video import VideoWriter, output_kind
+from runtime.sound import inspect_sound
+from runtime.video import KINDS, VideoWriter, output_kind
 from server.character import load_character
 from server.take import Take, TakeOptions, Tally, ahead, open_take
 from synth.camera import VirtualCamera, parse_move
@@ -34,6 +36,8 @@ RENDERERS = ("warp",)
 
 @dataclass(frozen=True, kw_only=True)
 class ActOptions(TakeOptions):
+    character_face: str | None = None  # of a picture of several, who acts; like `face`
+    sound: Path | None = None  # sounds instead of the performance's own, on the performance's clock
     intensity: float = 3.0  # 1 to 5, how strongly the character shows what the actor does; 3 = as acted
     fps: Fraction | None = None  # pictures a second; None keeps the actor's own times
     ratio: str | None = None  # the result's size, one of synth.framing.RATIOS; None keeps the picture's
@@ -54,6 +58,8 @@ class ActOptions(TakeOptions):
             size_of(self.ratio)
         for move in self.camera:
             parse_move(move)
+        if self.character_face is not None:
+            Chooser(self.character_face, "--character-face")
 
 
 def act(
@@ -65,12 +71,12 @@ def act(
 ) -> Tally:
     """Render the character of one file performing another; returns what was done."""
     retargeting = RetargetOptions(intensity=options.intensity)
-    output_kind(output)
+    _check_sound(options.sound, output)
     check_output(output, options.force)
     tally = Tally()
     begun = time.perf_counter()
     with ThreadPoolExecutor(1) as beside:  # the character is rigged while the take is surveyed
-        rigged = beside.submit(load_character, character_path, ratio=options.ratio)
+        rigged = beside.submit(load_character, character_path, options.character_face, options.ratio)
         try:
             take = open_take(performance_path, options, tally, pictures=options.side_by_side)
         finally:
@@ -89,7 +95,7 @@ def act(
         W + (actor.width if actor else 0),
         H,
         rate,
-        sound=take.sound,
+        sound=options.sound or take.sound,
         sound_start=options.start or Fraction(0),
         force=options.force,
     ) as writer:
@@ -105,6 +111,16 @@ def act(
             tally.faceless += motion.confidence == 0
             progress(tally.frames, n_frames)
     return tally
+
+
+def _check_sound(sound: Path | None, output: Path) -> None:
+    """Say before the work starts whether a sound can go along."""
+    suffix = output_kind(output)
+    if sound is None:
+        return
+    if suffix not in KINDS or KINDS[suffix].sound_encoder is None:
+        raise InputError(f"{output} takes no sound, as no {suffix} does; wanted .mp4, .mov, .mkv or .webm for --sound")
+    inspect_sound(sound)
 
 
 def at_rate(

@@ -16,15 +16,19 @@ from perfcap.expression import template
 from perfcap.face import FaceMesh, MediaPipeFaces
 from runtime.errors import InputError
 from runtime.image import load_image
-from server.take import N_CROWD, RIVAL, Tally
+from server.take import N_CROWD, Tally
 from synth.framing import frame, reframe
 from synth.rig import Character, rig
+
+RIVAL = 0.25  # of the largest face: one at least so large might be the character as well
 
 
 def load_character(path: Path, face: str | None = None, ratio: str | None = None) -> Character:
     """The rig of a picture, made now, or a saved one. `face` chooses in a picture of several; `ratio` frames it."""
     if path.suffix.lower() == synth.character.SUFFIX:
         saved = synth.character.load(path)
+        if face is not None:
+            raise InputError(f"{path} is one face's already; wanted a picture for --character-face {face}")
         return saved if ratio is None else reframe(saved, ratio)
     rgb, mesh = _portrait(path, face)
     if ratio is not None:
@@ -53,13 +57,14 @@ def _portrait(path: Path, face: str | None) -> tuple[NDArray[np.uint8], FaceMesh
     choose = Chooser(face or "largest")
     rgb = load_image(path)
     with closing(MediaPipeFaces(still=True, n_faces=N_CROWD)) as finder:
-        faces = sorted(finder.find(rgb), key=lambda f: -f.size)
+        faces = sorted(finder.find_all(rgb, RIVAL), key=lambda f: -f.size)
     if not faces:
         raise InputError(f"{path} shows no face; wanted one at least 64 px wide")
     rivals = sum(f.size > RIVAL * faces[0].size for f in faces)
     if face is None and rivals > 1:
         raise InputError(
-            f"{path} shows {rivals} faces; wanted one, or understudy character with --face largest, left, right or a number"
+            f"{path} shows {rivals} faces; wanted one, or a choice: --character-face (character takes --face) "
+            "largest, left, right or a number from the left"
         )
     chosen = choose(faces)
     if chosen is None:

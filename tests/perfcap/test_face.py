@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,9 @@ from perfcap.expression import template
 from perfcap.face import FaceMesh, MediaPipeFaces
 from perfcap.landmarks import CHIN, NOSE_TIP, OUTER_EYES
 from runtime.errors import InputError
+from runtime.image import load_image
 
+PORTRAITS = Path(__file__).parents[3] / "shared" / "clips" / "portraits"
 Rgb = NDArray[np.uint8]
 
 
@@ -135,3 +138,49 @@ def test_two_people_are_two_faces_and_never_one_twice(astronaut: Rgb) -> None:
     finder.close()
     assert len(faces) == 2
     assert faces[1].centre[0] - faces[0].centre[0] > 200
+
+
+def beside(face: Rgb, other: Rgb) -> Rgb:
+    """Two pictures next to each other, as high as the first."""
+    import cv2
+
+    width = round(other.shape[1] * face.shape[0] / other.shape[0])
+    return np.concatenate((face, cv2.resize(other, (width, face.shape[0]), interpolation=cv2.INTER_AREA)), 1)
+
+
+@pytest.fixture
+def searcher() -> Iterator[MediaPipeFaces]:
+    faces = MediaPipeFaces(n_faces=4, still=True)
+    yield faces
+    faces.close()
+
+
+def test_a_smaller_face_beside_a_large_one_is_searched_for(astronaut: Rgb, searcher: MediaPipeFaces) -> None:
+    import cv2
+
+    (near,) = searcher.find_all(astronaut, 0.25)
+    figure = cv2.copyMakeBorder(astronaut, 40, 380, 120, 120, cv2.BORDER_REPLICATE)  # its face is 0.4 as large
+    two = np.ascontiguousarray(beside(astronaut, figure))
+    faces = sorted(searcher.find_all(two, 0.25), key=lambda f: -f.size)
+    assert len(faces) == 2
+    assert faces[1].centre[0] > 288
+    assert 0.25 < faces[1].size / faces[0].size < 0.6
+    assert len(searcher.find_all(np.ascontiguousarray(np.concatenate((astronaut, two), 1)), 0.25)) == 3
+    assert abs(near.size / faces[0].size - 1) < 0.15
+
+
+def test_no_further_face_is_seen_in_folds_flowers_or_noise(astronaut: Rgb, searcher: MediaPipeFaces) -> None:
+    noise = np.random.default_rng(1).integers(0, 255, astronaut.shape, dtype=np.uint8)
+    checks = np.kron(np.indices((36, 36)).sum(0) % 2 * 200, np.ones((8, 8))).astype(np.uint8)[..., None].repeat(3, 2)
+    for other in (noise, checks, np.ascontiguousarray(astronaut[200:, :88])):
+        assert len(searcher.find_all(np.ascontiguousarray(beside(astronaut, other)), 0.25)) == 1
+    assert searcher.find_all(noise, 0.25) == []
+
+
+@pytest.mark.skipif(not PORTRAITS.is_dir(), reason="real portraits lie beside the repository, in ../shared")
+@pytest.mark.parametrize("names", [("s0", "s4"), ("s4", "s9"), ("s9", "s4", "s7")])
+def test_every_one_of_several_paintings_in_a_row_is_found(names: tuple[str, ...], searcher: MediaPipeFaces) -> None:
+    row, *others = (load_image(PORTRAITS / f"{name}.jpg") for name in names)
+    for other in others:
+        row = beside(row, other)
+    assert len(searcher.find_all(np.ascontiguousarray(row), 0.2)) == len(names)

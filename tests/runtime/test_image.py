@@ -174,7 +174,7 @@ def test_what_is_no_picture_is_named(tmp_path: Path) -> None:
     Image.fromarray(corners(8, 8)).save(tmp_path / "tiny.png")
     cases = {
         "empty.png": "is empty; wanted a picture",
-        "notes.png": "holds something else; wanted a picture",
+        "notes.png": "holds text; wanted a picture",
         "clip.mp4": "holds a video; wanted a picture",
         "gone.png": "does not exist; wanted a picture",
         "": "is a folder; wanted a picture",
@@ -192,7 +192,7 @@ def test_a_truncated_picture_is_said_to_be_damaged(tmp_path: Path, name: str) ->
     Image.fromarray(noise).save(tmp_path / name)
     data = (tmp_path / name).read_bytes()
     (tmp_path / name).write_bytes(data[: len(data) // 2])
-    with pytest.raises(InputError, match=rf"{name} (is a damaged|holds something else|cannot be read)"):
+    with pytest.raises(InputError, match=rf"{name} (is a damaged|holds nothing that can be read|cannot be read)"):
         load_image(tmp_path / name)
 
 

@@ -22,6 +22,7 @@ from PIL import Image
 import synth.character
 from perfcap.performance import Performance
 from runtime.errors import InputError
+from runtime.sound import inspect_sound
 from runtime.video import VideoReader
 from server.cli import run, seconds
 
@@ -112,9 +113,9 @@ def _foreign_npz(folder: Path) -> Path:
         (_missing, "does not exist"),
         (_folder, "is a folder"),
         (_empty, "is empty"),
-        (_text, "holds no media that can be read"),
+        (_text, "holds text; wanted a video"),
         (_truncated, "breaks off"),
-        (_headless, "holds no media that can be read"),
+        (_headless, "is cut short: its index is missing; wanted a video"),
         (_sound, "holds sound only"),
         (_still, "is a still picture"),
         (_foreign_npz, "was not written by understudy"),
@@ -156,7 +157,7 @@ def test_two_faces_want_a_choice(two_faces: Path, tmp_path: Path, capsys: pytest
     [
         (lambda folder, face: folder / "nobody.png", "does not exist; wanted a picture"),
         (lambda folder, face: folder, "is a folder; wanted a picture"),
-        (lambda folder, face: _text(folder), "holds something else; wanted a picture"),
+        (lambda folder, face: _text(folder), "holds text; wanted a picture"),
         (lambda folder, face: folder / "clip.mp4", "holds a video; wanted a picture"),
         (lambda folder, face: _picture(folder / "sky.png", np.full_like(face, 90)), "shows no face; wanted one"),
         (lambda folder, face: _picture(folder / "pair.png", np.hstack((face, face))), "shows 2 faces; wanted one"),
@@ -178,6 +179,34 @@ def test_a_character_that_cannot_be_used_is_named_with_what_it_is(
     assert said.startswith(str(bad))
     assert found in said
     assert list(tmp_path.iterdir()) == []
+
+
+def test_two_faces_in_a_picture_want_a_choice_and_follow_it(
+    face: Rgb, clip: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pair = _picture(folder / "pair.png", np.hstack((face, face)))
+    choice = "wanted one, or a choice: --character-face (character takes --face) largest, left, right or a number"
+    assert choice in refused(capsys, "act", pair, clip, "-o", tmp_path / "out.mp4")
+    assert choice in refused(capsys, "character", pair, "-o", tmp_path / "out.character")
+    assert "shows 2 faces; wanted --face 1 to 2, not 3" in refused(
+        capsys, "act", pair, clip, "--character-face", "3", "-o", tmp_path / "out.mp4"
+    )
+    assert refused(capsys, "act", pair, clip, "--character-face", "both", "-o", tmp_path / "out.mp4").startswith(
+        "--character-face is 'both'; wanted largest"
+    )
+    saved = tmp_path / "right.character"
+    assert run(["character", str(pair), "--face", "right", "-o", str(saved), "-q"]) == 0
+    assert synth.character.load(saved).landmarks[:, 0].mean() > face.shape[1]
+    assert "wanted a picture for --character-face left" in refused(
+        capsys, "act", saved, clip, "--character-face", "left", "-o", tmp_path / "out.mp4"
+    )
+    movie = tmp_path / "left.mp4"
+    line = ["act", str(pair), str(clip), "--character-face", "left", "--end", "0.2", "-o", str(movie), "-q"]
+    assert run(line) == 0
+    with VideoReader(movie) as reader:
+        last = list(reader)[-1].rgb
+    moved = np.abs(last.astype(int) - np.hstack((face, face))).mean((0, 2))  # by column
+    assert moved[: face.shape[1]].mean() > 2 * moved[face.shape[1] :].mean()
 
 
 def _picture(path: Path, rgb: Rgb) -> Path:
@@ -343,6 +372,26 @@ def test_a_stretch_begins_at_zero_and_is_the_same_from_video_and_npz(
         assert times[0] == 0
         counts.append(len(times))
     assert counts == [8, 8]
+
+
+def test_a_sound_of_ones_own_goes_along_to_the_end_of_the_picture(
+    clip: Path, portrait: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    take, sound = tmp_path / "take.npz", _sound(folder)  # 1 s
+    assert run(["capture", str(clip), "-o", str(take), "-q"]) == 0
+    for name, performance in {"take.mp4": take, "clip.mkv": clip}.items():
+        line = ["act", str(portrait), str(performance), "--sound", str(sound), "-o", str(tmp_path / name), "-q"]
+        assert run([*line, "--end", "0.6"]) == 0
+        track = inspect_sound(tmp_path / name)
+        assert 0.6 <= track.end - track.start < 0.6 + track.packet
+    refusals = {
+        "out.gif": (sound, "takes no sound, as no .gif does; wanted .mp4"),
+        "out.mp4": (portrait, "holds no sound; wanted a file with sound"),
+        "off.mp4": (folder / "gone.wav", "does not exist; wanted a file with sound"),
+    }
+    for name, (bad, found) in refusals.items():
+        assert found in refused(capsys, "act", portrait, take, "--sound", bad, "-o", tmp_path / name)
+        assert not (tmp_path / name).exists()
 
 
 def test_a_quiet_command_says_nothing(clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
