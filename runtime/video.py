@@ -33,7 +33,8 @@ from runtime.errors import InputError
 from runtime.foreign import seems
 from runtime.image import flatten
 from runtime.output import check_output, partial_path, write_failure
-from runtime.sound import SoundTrack, cut_sound, encoder_layout, encoder_rate, inspect_sound, open_sound
+from runtime.sound import SoundTrack, encoder_layout, encoder_rate, inspect_sound, open_sound
+from runtime.splice import Splice
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -862,7 +863,7 @@ def _encoded(whole: Any, track: SoundTrack, shift: Fraction, end: Fraction, kind
     stream.time_base = Fraction(1, rate)
 
     def packets() -> Iterator[Any]:
-        for frame in cut_sound(track, shift, shift + end, rate=rate, layout=layout):
+        for frame in Splice(rate, layout, base=track, base_start=shift).until(end):
             yield from stream.encode(frame)
         yield from stream.encode(None)
 

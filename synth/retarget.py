@@ -92,6 +92,8 @@ class Retarget:
         neutral: NDArray[np.float32],  # [478, 3] the performer's
         moments: Sequence[Motion],  # some of the take, in any order, to anchor it by
         options: RetargetOptions,
+        *,
+        rest: Motion | None = None,  # the moment that is the picture; None finds the most alike among `moments`
     ) -> None:
         self._character = character
         self._neutral = neutral
@@ -99,12 +101,15 @@ class Retarget:
         solver = ExpressionSolver()
         picture = solver.solve(character.face, None)
         self._soft = (stiffness(neutral) < 0.05)[:N_FACE, 0]
-        self._anchor = self._nearest(picture, moments)
-        unlike = self._unlike(self._anchor)
-        stranger = float(smoothstep(np.array(unlike), 0.012, 0.03))  # 0: the picture is of this very performer
-        # What the performer looks like making the picture's own expression.
-        making = neutral + np.tensordot(certain(picture), basis(), 1)
-        self._from = (self._anchor.face + (making - self._anchor.face) * stranger).astype(np.float32)
+        self._anchor = self._nearest(picture, moments) if rest is None else rest
+        if rest is None:
+            unlike = self._unlike(self._anchor)
+            stranger = float(smoothstep(np.array(unlike), 0.012, 0.03))  # 0: the picture is of this very performer
+            # What the performer looks like making the picture's own expression.
+            making = neutral + np.tensordot(certain(picture), basis(), 1)
+            self._from = (self._anchor.face + (making - self._anchor.face) * stranger).astype(np.float32)
+        else:
+            stranger, self._from = 1.0, rest.face
         self._scale = self._proportions(stranger)
         # The two heads' own frames differ a little (their neutrals do): what carries one onto the other.
         stable = list(STABLE)
@@ -178,7 +183,7 @@ class Retarget:
 
     def _proportions(self, stranger: float) -> NDArray[np.float32]:
         """How far each landmark [478, 1] moves when the performer's moves one unit: the mouth by its own width."""
-        mouth = np.clip(_apart(self._character.face[[61, 291]]) / _apart(self._from[[61, 291]]), 0.6, 1.7)
+        mouth = mouth_ratio(self._character.face, self._from)
         gap = np.linalg.norm(
             self._character.face[:, None, :2] - self._character.face[None, list(LIPS), :2], axis=-1
         ).min(1)
@@ -226,6 +231,11 @@ class Retarget:
         place[0] = np.clip(place[0], min(-IRIS_REACH, rest[0]), max(IRIS_REACH, rest[0]))
         place = corners.mean(0) + place * _apart(corners_own)
         face[list(iris)] = own[list(iris)] - own[centre] + place
+
+
+def mouth_ratio(own: NDArray[np.float32], was: NDArray[np.float32]) -> float:
+    """How far a face [478, 3] moves its mouth when another moves its own by one."""
+    return float(np.clip(_apart(own[[61, 291]]) / _apart(was[[61, 291]]), 0.6, 1.7))
 
 
 def _apart(two: NDArray[np.float32]) -> float:

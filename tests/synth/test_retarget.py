@@ -192,3 +192,14 @@ GOLDEN = (
     0.348444, -0.000755, -0.092887,
     0.014638, -0.006445, 0.510658,
 )  # fmt: skip
+
+
+def test_a_moment_that_is_said_to_be_the_picture_is_it_whatever_the_picture_does(stranger: Character) -> None:
+    rest = moment(mouthSmileLeft=0.4)
+    retarget = Retarget(stranger, template(), (), RetargetOptions(), rest=rest)
+    moved = retarget(rest)
+    assert np.allclose(moved.head, stranger.head, atol=1e-5)
+    lips = list(LIPS)
+    assert np.abs(moved.face[lips] - stranger.face[lips]).max() < 0.012
+    irises = list(range(468, 478))
+    assert np.allclose(moved.face[irises], stranger.face[irises], atol=1e-3)
