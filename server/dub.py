@@ -64,9 +64,9 @@ class DubOptions(SpeechOptions):
 
 def dub(clip: Path, output: Path, options: DubOptions, progress: Progress) -> Tally:
     """Make the face of a clip, or of a picture, say something; returns what was done."""
-    tally = Tally()
     if is_picture(clip):
-        return _dub_picture(clip, output, options, tally, progress)
+        return _dub_picture(clip, output, options, progress)
+    tally = Tally()
     clip_kind(output)
     check_output(output, options.force)
     with PlaneReader(clip) as reader:
@@ -88,8 +88,22 @@ def is_picture(path: Path) -> bool:
         return bool(name.endswith("_pipe") or name == "image2")
 
 
-def _dub_picture(picture: Path, output: Path, options: DubOptions, tally: Tally, progress: Progress) -> Tally:
-    raise InputError(f"{picture} is a still picture; wanted a clip")
+def _dub_picture(picture: Path, output: Path, options: DubOptions, progress: Progress) -> Tally:
+    from server.still import StillOptions, still_dub
+
+    if options.in_parts or options.length is not None:
+        asked = "--length" if options.length is not None else "--start, --end or --segments"
+        raise InputError(f"{picture} is a still picture; wanted a clip for {asked}")
+    if options.face == "all":
+        raise InputError(f"{picture} is a still picture, of which one face speaks; found --face all")
+    how = StillOptions(
+        seed=options.seed, still=options.still, face=options.face, crf=options.crf, force=options.force
+    )  # fmt: skip
+    with tempfile.TemporaryDirectory(prefix="understudy-") as folder:
+        (line,) = lines_of(options, Path(folder))
+        spoken = still_dub(picture, line.speech.path, output, how, progress)
+    spoken.tally.notes += spoken.notes
+    return spoken.tally
 
 
 @dataclass(frozen=True)

@@ -231,7 +231,7 @@ class Heard:
         loudness = np.concatenate((*self._loudness, np.zeros(n, np.float32)))[:n]
         if self.is_silent or not n:
             return np.zeros(n, np.float32)
-        return (loudness > _VOICED * np.percentile(loudness, 95)).astype(np.float32)
+        return np.asarray(loudness > _VOICED * np.percentile(loudness, 95), np.float32)
 
 
 @dataclass(frozen=True)
