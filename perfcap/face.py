@@ -108,7 +108,8 @@ class MediaPipeFaces:
         face and overlook a smaller one beside it. Faces below a share of the largest are not looked for.
         """
         assert self._still, "faces of a video are followed, not searched for"
-        faces = list(self.find(rgb))
+        found = sorted(self.find(rgb), key=lambda face: -face.size)
+        faces = found[:1] + [face for face in found[1:] if self._detected(rgb, face)]
         hidden = rgb.copy()
         for face in faces:
             _paint_out(hidden, face)
@@ -139,6 +140,17 @@ class MediaPipeFaces:
                     if face is not None and len(_distinct([*known, face])) > len(known):
                         return face
         return None
+
+    def _detected(self, rgb: NDArray[np.uint8], face: FaceMesh) -> bool:
+        """Whether a detector, too, takes for a face what the mesh, asked for several, does."""
+        height, width = rgb.shape[:2]
+        for grow in (1.2, 2.0):
+            hits = self._detect(rgb, _square(face.centre, face.size * grow, width, height))
+            if any(
+                score > SURE and np.linalg.norm(centre - face.centre) < 0.5 * face.size for score, centre, _ in hits
+            ):
+                return True
+        return False
 
     def _confirmed(self, rgb: NDArray[np.uint8], window: tuple[int, int, int, int]) -> FaceMesh | None:
         """The largest face in a window, if its mirror image is one as well: folds and flowers seldom are."""

@@ -169,6 +169,13 @@ def test_a_smaller_face_beside_a_large_one_is_searched_for(astronaut: Rgb, searc
     assert abs(near.size / faces[0].size - 1) < 0.15
 
 
+def test_no_further_face_is_seen_in_a_space_suit_whichever_way_it_is_turned(
+    astronaut: Rgb, searcher: MediaPipeFaces
+) -> None:
+    for picture in (astronaut[:288, 96:384], astronaut[:288, 96:384][:, ::-1]):
+        assert len(searcher.find_all(np.ascontiguousarray(picture), 0.4)) == 1
+
+
 def test_no_further_face_is_seen_in_folds_flowers_or_noise(astronaut: Rgb, searcher: MediaPipeFaces) -> None:
     noise = np.random.default_rng(1).integers(0, 255, astronaut.shape, dtype=np.uint8)
     checks = np.kron(np.indices((36, 36)).sum(0) % 2 * 200, np.ones((8, 8))).astype(np.uint8)[..., None].repeat(3, 2)
