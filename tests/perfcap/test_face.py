@@ -172,7 +172,7 @@ def test_a_smaller_face_beside_a_large_one_is_searched_for(astronaut: Rgb, searc
 def test_no_further_face_is_seen_in_a_space_suit_whichever_way_it_is_turned(
     astronaut: Rgb, searcher: MediaPipeFaces
 ) -> None:
-    for picture in (astronaut[:288, 96:384], astronaut[:288, 96:384][:, ::-1]):
+    for picture in (astronaut, astronaut[:, ::-1]):
         assert len(searcher.find_all(np.ascontiguousarray(picture), 0.4)) == 1
 
 
