@@ -101,9 +101,7 @@ def _dub_picture(picture: Path, output: Path, options: DubOptions, progress: Pro
     )  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="understudy-") as folder:
         (line,) = lines_of(options, Path(folder))
-        spoken = still_dub(picture, line.speech.path, output, how, progress)
-    spoken.tally.notes += spoken.notes
-    return spoken.tally
+        return still_dub(picture, line.speech, output, how, progress)
 
 
 @dataclass(frozen=True)
@@ -301,8 +299,9 @@ def _write(dubbed: _Whole | _Parts, output: Path, options: DubOptions, tally: Ta
         with tally.during("listen"):
             said = [mouth.result() for mouth in mouths]
             own_curve = None if own is None else own.result()
-    if all(mouth.is_silent for mouth in said):
-        tally.notes.append("nothing is heard in the speech; the mouth rests")
+    for mouth, line in zip(said, dubbed.lines, strict=True):
+        if mouth.is_silent:
+            tally.notes.append(f"{line.speech.path} is silent, so the mouth rests")
     curves = [_moved(mouth.curve, line.start) for mouth, line in zip(said, dubbed.lines, strict=True)]
     speech = joined(curves)
     times = np.array([float(t) for t in dubbed.watched_times])
