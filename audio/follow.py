@@ -33,6 +33,7 @@ _SKIP = np.float32(0.35)  # cost of one less
 _PAUSE = np.float32(0.6)  # cost of beginning a pause
 _MOST_SKIPPED = 2
 _BEAM = 60.0  # cost behind the best at which a path is given up
+_AT_ONCE = 10 * SAMPLE_RATE  # samples whose spectra are held at once
 _BLOCK = 1000  # rows searched between two settlements
 _HELD = 6  # blocks that stay open
 _SHORT_PAUSE_S = Fraction(9, 100)  # shorter ones are the closure of a plosive, or no pause
@@ -77,7 +78,8 @@ def spoken_s(pcm: Floats) -> float:
 def _power(pcm: Floats) -> Floats:
     """Power in mel bands [N, N_MEL], as if every recording were spoken equally loud."""
     mel = LogMel()
-    power = np.concatenate((mel.push(pcm), mel.flush()))
+    pieces = [mel.push(pcm[at : at + _AT_ONCE]) for at in range(0, len(pcm), _AT_ONCE)]
+    power = np.concatenate((*pieces, mel.flush()))
     loud = np.percentile(power.sum(1), 90)
     return np.asarray(power / max(float(loud), 1e-9), np.float32)
 
