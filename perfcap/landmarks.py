@@ -29,6 +29,12 @@ LEFT_EYE = LEFT_LID_UPPER + LEFT_LID_LOWER[-2:0:-1]
 RIGHT_IRIS = (468, 469, 470, 471, 472)  # centre, then the rim
 LEFT_IRIS = (473, 474, 475, 476, 477)
 
+# The brows' upper and lower edge and the forehead above, column over column from the right brow to the left one.
+BROWS_UPPER = (63, 105, 66, 107, 9, 336, 296, 334, 293)
+BROWS_LOWER = (53, 52, 65, 55, 8, 285, 295, 282, 283)
+FOREHEAD_MIDDLE = (68, 104, 69, 108, 151, 337, 299, 333, 298)
+HAIRLINE = (54, 103, 67, 109, 10, 338, 297, 332, 284)
+
 CHIN = 152
 FOREHEAD = 10
 NOSE_TIP = 1

@@ -18,12 +18,18 @@ from perfcap.capture import stiffness
 from perfcap.expression import ExpressionSolver, align, basis, gaze_of
 from perfcap.head import STABLE, UNIT_M, similarity
 from perfcap.landmarks import (
+    BROWS_LOWER,
+    BROWS_UPPER,
+    FOREHEAD_MIDDLE,
+    HAIRLINE,
     INNER_LIPS_LOWER,
     INNER_LIPS_UPPER,
+    LEFT_EYE,
     LEFT_IRIS,
     LEFT_LID_LOWER,
     LEFT_LID_UPPER,
     LIPS,
+    RIGHT_EYE,
     RIGHT_IRIS,
     RIGHT_LID_LOWER,
     RIGHT_LID_UPPER,
@@ -36,6 +42,9 @@ SHUT_UNITS = 0.024  # gap the face mesh still reports between closed lids, in ou
 # glance has shrunk to .74. Half the eye's width less half an iris is as far as one goes.
 IRIS_GAIN = np.array((1.3, 1.2, 1.0), np.float32)
 IRIS_REACH = 0.36
+# Nor does it see all of what brows do in a picture, whose forehead has no wrinkles: read again, .7 to 1 of it.
+BROW_GAIN = 1.2
+FOREHEAD_PRESSED = (0.6, 0.35)  # of its height as pictured: below the first, brows that rise slow down; the least it becomes
 EYES = (
     (LEFT_LID_UPPER, LEFT_LID_LOWER, LEFT_IRIS),
     (RIGHT_LID_UPPER, RIGHT_LID_LOWER, RIGHT_IRIS),
@@ -129,6 +138,7 @@ class Retarget:
         character, anchor = self._character, self._anchor
         acted = self._neutral + (motion.face - self._neutral) * self._gain if self._gain != 1 else motion.face
         face = character.face + (acted - self._from) @ self._turn.T * (self._scale * np.float32(self._size))
+        self._fold_forehead(face)
         self._close_lips(face, acted)
         for upper, lower, iris in EYES:
             self._lids_and_iris(face, motion.face, upper, lower, iris)
@@ -182,13 +192,35 @@ class Retarget:
         return float(np.sqrt((off[self._soft] ** 2).mean()))
 
     def _proportions(self, stranger: float) -> NDArray[np.float32]:
-        """How far each landmark [478, 1] moves when the performer's moves one unit: the mouth by its own width."""
+        """How far each landmark [478, 3] moves when the performer's moves one unit: the mouth by its own width, brows
+        up and down by more than was read."""
         mouth = mouth_ratio(self._character.face, self._from)
-        gap = np.linalg.norm(
-            self._character.face[:, None, :2] - self._character.face[None, list(LIPS), :2], axis=-1
-        ).min(1)
-        near = 1 - smoothstep(gap, 0.05, 0.35)
-        return np.asarray((1 + (mouth - 1) * near * stranger)[:, None], np.float32)
+        near = self._near(LIPS, 0.05, 0.35)
+        scale = np.repeat((1 + (mouth - 1) * near * stranger)[:, None], 3, 1)
+        brow = self._near((*BROWS_UPPER, *BROWS_LOWER), 0.0, 0.2) * (1 - self._near(RIGHT_EYE + LEFT_EYE, 0.0, 0.1))
+        scale[:, 1] *= 1 + (BROW_GAIN - 1) * brow * stranger
+        return np.asarray(scale, np.float32)
+
+    def _near(self, points: tuple[int, ...], full: float, none: float) -> NDArray[np.float32]:
+        """How near each landmark [478] is to any of some: 1 up to a distance, 0 from another on, units."""
+        face = self._character.face[:, :2]
+        gap = np.linalg.norm(face[:, None] - face[None, list(points)], axis=-1).min(1)
+        return np.asarray(1 - smoothstep(gap, full, none), np.float32)
+
+    def _fold_forehead(self, face: NDArray[np.float32]) -> None:
+        """Brows that rise press the forehead together evenly, up to the hairline and never past it."""
+        own = self._character.face[:, 1]
+        upper, lower, middle, top = (list(row) for row in (BROWS_UPPER, BROWS_LOWER, FOREHEAD_MIDDLE, HAIRLINE))
+        height = np.maximum(own[upper] - own[top], 0.02)
+        share = (face[upper, 1] - face[top, 1]) / height
+        knee, least = FOREHEAD_PRESSED
+        kept = np.where(
+            share < knee, least + (knee - least) * np.exp(np.minimum(share - knee, 0) / (knee - least)), share
+        )
+        for row in (upper, lower):
+            face[row, 1] += (kept - share) * height
+        even = face[top, 1] + (face[upper, 1] - face[top, 1]) * (own[middle] - own[top]) / height
+        face[middle, 1] = np.minimum(face[middle, 1], even)
 
     def _close_lips(self, face: NDArray[np.float32], acted: NDArray[np.float32]) -> None:
         """The character's lips meet when the performer's do and part when they part."""

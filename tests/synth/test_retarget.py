@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -11,7 +12,17 @@ from numpy.typing import NDArray
 
 from perfcap.expression import gaze_of, template
 from perfcap.head import Camera, place
-from perfcap.landmarks import INNER_LIPS_LOWER, INNER_LIPS_UPPER, LEFT_LID_LOWER, LEFT_LID_UPPER, LIPS
+from perfcap.landmarks import (
+    BROWS_LOWER,
+    BROWS_UPPER,
+    FOREHEAD_MIDDLE,
+    HAIRLINE,
+    INNER_LIPS_LOWER,
+    INNER_LIPS_UPPER,
+    LEFT_LID_LOWER,
+    LEFT_LID_UPPER,
+    LIPS,
+)
 from perfcap.written import angles_of, face_of, head_at, range_of_motion
 from runtime.records import ARKIT_INDEX, N_EXPRESSION, N_FACE, Motion
 from synth.retarget import DOUBT, Retarget, RetargetOptions, certain
@@ -156,6 +167,23 @@ def test_the_take_is_anchored_where_it_looks_like_the_picture() -> None:
     out = retarget(rest[0])
     assert np.abs(out.face - character.face)[:N_FACE].max() < 0.02
     assert np.abs(angles_of(out.head) - angles_of(character.head)).max() < 1.5
+
+
+def test_brows_raised_beyond_a_low_hairline_press_the_forehead_together_and_fold_nothing() -> None:
+    low = template().copy()
+    low[list(FOREHEAD_MIDDLE), 1] = 0.5 * (low[list(FOREHEAD_MIDDLE), 1] + low[list(BROWS_UPPER), 1])
+    low[list(HAIRLINE), 1] = low[list(FOREHEAD_MIDDLE), 1] - 0.06
+    character = character_of(low, head_of())
+    rest = moment()
+    act = Retarget(character, rest.face, [rest], RetargetOptions(intensity=5))
+    raised = act(moment(1, browInnerUp=1, browOuterUpLeft=1, browOuterUpRight=1)).face
+    rows = [list(row) for row in (BROWS_LOWER, BROWS_UPPER, FOREHEAD_MIDDLE, HAIRLINE)]
+    for below, above in pairwise(rows):
+        assert (raised[below, 1] > raised[above, 1] + 0.01).all()
+    assert (raised[rows[1], 1] < act(rest).face[rows[1], 1] - 0.015).all()  # they do rise
+    slight = moment(2, browInnerUp=0.2)
+    lifted = act(slight).face - act(rest).face
+    assert lifted[9, 1] < 1.5 * (slight.face - rest.face)[9, 1] < 0
 
 
 def test_eyes_follow_the_performers(stranger: Character) -> None:
