@@ -47,7 +47,7 @@ def performer(n: int = 300) -> list[bytes]:
     from perfcap.written import CAMERA, demonstration
     from runtime.records import Cue
     from server.demo import ASTRONAUT
-    from server.live import encode
+    from server.pictures import encode
     from server.wire import Kind
     from synth.retarget import Retarget, RetargetOptions
     from synth.rig import rig

@@ -327,13 +327,16 @@ def serve(
     origin: Annotated[
         list[str] | None, typer.Option(help="A page elsewhere that may connect; may be repeated.")
     ] = None,
+    log: Annotated[str, typer.Option(help="How to tell what happens, on stderr: text or json.")] = "text",
     quiet: Quiet = False,
 ) -> None:
     """Perform live in a browser: the studio page and the stream behind it."""
     from server.serve import ServeOptions
     from server.serve import serve as run_server
 
-    run_server(ServeOptions(host=host, port=port, data=data, origins=tuple(origin or ())), quiet=quiet)
+    with asked_for():
+        options = ServeOptions(host=host, port=port, data=data, origins=tuple(origin or ()), log=log)  # type: ignore[arg-type]
+    run_server(options, quiet=quiet)
 
 
 @app.command()

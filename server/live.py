@@ -1,226 +1,171 @@
 """One live session: what a client's camera sees, performed by a character, picture by picture.
 
-`Performing` is plain and synchronous: a picture in, a picture out. `LiveSession` runs it in a thread of its
-own between two bounded queues. When behind, the oldest picture not yet rendered is dropped and counted. It
-knows messages (`server.wire`), not sockets.
+Two threads of its own, so that one picture is looked at while the one before is drawn, between two bounded
+queues: pictures to be performed and messages to be sent. When behind, the oldest picture not yet performed is
+dropped and counted, nowhere else and nothing else. It knows messages (`server.wire`), not sockets.
 """
 
 from __future__ import annotations
 
-import io
+import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from fractions import Fraction
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from perfcap.capture import Chooser, Perform, Performer, Track, blend
-from perfcap.face import FaceFinder, MediaPipeFaces
 from runtime.errors import InputError
-from runtime.records import Cue, Motion
-from server.wire import Kind, Media, say
-from synth.retarget import Retarget, RetargetOptions
-from synth.rig import Character
-from synth.warp import WarpRenderer
+from runtime.records import Motion
+from server.metrics import Histogram
+from server.performing import Picture, Seeing, Seen, Showing, SteadyClock
+from server.pictures import decode, encode, encode_cut_out
+from server.wire import Kind, Media, pack, say
 
-LEARN = (8, 45, 240)  # faces seen after which the performer's neutral is looked at again
-CHANGE_S = 0.6  # how long going over to a better neutral takes
-MOMENTS = 40  # of the performer's, kept to anchor by
-LARGEST_PX = 4096  # longer side of a picture that is decoded
-WAITING = 2  # pictures that wait to be rendered
+log = logging.getLogger(__name__)
+
+WAITING = 2  # pictures that wait to be performed
 UNSENT = 6  # pictures that wait to be sent
-QUALITY = 85  # of JPEG and WebP
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A decoded picture: what `perfcap.capture.Track` takes."""
-
-    time: Fraction
-    rgb: NDArray[np.uint8]
-
-
-def decode(media: Media) -> NDArray[np.uint8]:
-    """A JPEG or WebP as RGB [H, W, 3]; raises InputError on what is broken, too large or not supported."""
-    import cv2
-    from PIL import Image
-
-    if media.kind not in (Kind.JPEG, Kind.WEBP):
-        raise InputError(f"a picture is {media.kind.name}; wanted JPEG or WebP")
-    try:
-        with Image.open(io.BytesIO(media.payload), formats=[media.kind.name]) as header:
-            size = header.size  # only the header is read
-    except Exception as error:  # whatever a hostile header makes of a parser
-        raise InputError(f"a {media.kind.name} picture is damaged; wanted a whole one") from error
-    if not 16 <= min(size) <= max(size) <= LARGEST_PX:
-        raise InputError(f"a picture is {size[0]}x{size[1]}; wanted sides of 16 to {LARGEST_PX} px")
-    bgr = cv2.imdecode(np.frombuffer(media.payload, np.uint8), cv2.IMREAD_COLOR)
-    if bgr is None:
-        raise InputError(f"a {media.kind.name} picture is damaged; wanted a whole one")
-    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
-
-
-def encode(rgb: NDArray[np.uint8], kind: Kind) -> bytes:
-    import cv2
-
-    way, quality = {Kind.JPEG: (".jpg", cv2.IMWRITE_JPEG_QUALITY), Kind.WEBP: (".webp", cv2.IMWRITE_WEBP_QUALITY)}[kind]
-    done, data = cv2.imencode(way, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), (quality, QUALITY))
-    assert done, "OpenCV could not encode a picture of its own"
-    return bytes(data.tobytes())
-
-
-class Performing:
-    """A performer's pictures to a character's. Nothing is known of the performer beforehand."""
-
-    def __init__(self, character: Character, finder: FaceFinder | None = None) -> None:
-        self._finder = finder or MediaPipeFaces()
-        self._intensity = 3.0
-        self.mirror = False
-        self.n_faceless = 0
-        self._begin(character)
-
-    def _begin(self, character: Character) -> None:
-        self._character = character
-        self._renderer = WarpRenderer(character)
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget the performer."""
-        self._size: tuple[int, ...] | None = None
-        self._track = Track(self._finder, Chooser("largest"))
-        self._perform = Perform()
-        self._moments: deque[Motion] = deque(maxlen=MOMENTS)
-        self._n_seen = 0
-        self._retarget: Retarget | None = None
-        self._before: Retarget | None = None
-        self._changed_at = Fraction(0)
-
-    def perform_as(self, character: Character) -> None:
-        self._begin(character)
-
-    @property
-    def intensity(self) -> float:
-        return self._intensity
-
-    @intensity.setter
-    def intensity(self, value: float) -> None:
-        self._intensity = value
-        self._aim(None)
-
-    def calibrate(self) -> None:
-        """Take the performer as they are now for neutral."""
-        if self._moments:
-            now = self._moments[-1]
-            self._perform = Perform(Performer(now.face))
-            self._moments = deque([now], maxlen=MOMENTS)
-            self._n_seen = LEARN[-1]
-            self._aim(now.time)
-
-    def _aim(self, now: Fraction | None) -> None:
-        """Carry the performer over to the character anew; from `now` on, little by little."""
-        if not self._moments:
-            return
-        self._before = self._retarget if now is not None else None
-        self._changed_at = now or Fraction(0)
-        options = RetargetOptions(intensity=self._intensity)
-        self._retarget = Retarget(self._character, self._perform.neutral, list(self._moments), options)
-
-    def __call__(self, picture: Picture) -> NDArray[np.uint8]:
-        """The character [H, W, 3] doing what the picture shows; at rest until a face has been seen."""
-        if self.mirror:
-            picture = Picture(picture.time, np.ascontiguousarray(picture.rgb[:, ::-1]))
-        if self._size != picture.rgb.shape[:2]:  # a camera that changed: what was followed is elsewhere
-            self._size = picture.rgb.shape[:2]
-            self._track = Track(self._finder, Chooser("largest"))
-        (sighting,) = self._track.push(picture)
-        (motion,) = self._perform.push(sighting)
-        if sighting.face is None:
-            self.n_faceless += 1
-        else:
-            self._n_seen += 1
-            if self._n_seen % 3 == 0 or not self._moments:
-                self._moments.append(motion)
-            if self._n_seen in LEARN:
-                self._aim(motion.time)
-        return np.asarray(self._renderer.render(Cue(time=motion.time, motion=self._carried(motion))).rgb, np.uint8)
-
-    def _carried(self, motion: Motion) -> Motion:
-        if self._retarget is None:
-            c = self._character
-            return replace(motion, head=c.head, face=c.face)
-        after = self._retarget(motion)
-        if self._before is None:
-            return after
-        share = float(motion.time - self._changed_at) / CHANGE_S
-        if share >= 1:
-            self._before = None
-            return after
-        return blend(self._before(motion), after, share * share * (3 - 2 * share))
+Half = Literal["see", "show"]
+STAGES = ("wait", "decode", "see", "show", "encode", "whole")
 
 
 @dataclass
 class Stats:
-    """What a session did so far."""
+    """What a session did so far, and how long the last of it took."""
 
     received: int = 0
     rendered: int = 0
     dropped: int = 0
     refused: int = 0
+    faceless: int = 0
     delays_ms: deque[float] = field(default_factory=lambda: deque(maxlen=300))  # picture in to picture out
 
-    def summary(self, faceless: int) -> dict[str, float]:
+    COUNTS: ClassVar = ("received", "rendered", "dropped", "refused", "faceless")
+
+    def counts(self) -> dict[str, int]:
+        return {name: getattr(self, name) for name in self.COUNTS}
+
+    def summary(self) -> dict[str, float]:
         delays = np.array(self.delays_ms) if self.delays_ms else np.zeros(1)
         p50, p99 = np.percentile(delays, (50, 99))
-        return {
-            "received": self.received, "rendered": self.rendered, "dropped": self.dropped, "refused": self.refused,
-            "faceless": faceless, "p50_ms": round(float(p50), 2), "p99_ms": round(float(p99), 2),
-        }  # fmt: skip
+        return {**self.counts(), "p50_ms": round(float(p50), 2), "p99_ms": round(float(p99), 2)}
+
+
+class Watcher:
+    """Somebody who looks on: the newest picture and no other, whole or cut out."""
+
+    def __init__(self, cut_out: bool, wake: Callable[[], None]) -> None:
+        self.cut_out = cut_out
+        self._wake = wake
+        self._newest: deque[bytes] = deque(maxlen=1)
+
+    def show(self, message: bytes) -> None:
+        self._newest.append(message)
+        self._wake()
+
+    def take(self) -> bytes | None:
+        return self._newest.popleft() if self._newest else None
+
+
+@dataclass(frozen=True)
+class _Due:
+    """A picture on its way through a session."""
+
+    media: Media
+    since: float  # when it came, seconds of the steady clock
+    seen: Seen | None = None
 
 
 class LiveSession:
-    """Performing, in a thread, between a queue of pictures to render and one of messages to send.
+    """Seeing and Showing in two threads between a queue of pictures and one of messages.
 
-    `wake` is called from the thread whenever `take` has something.
+    `wake` is called from the threads whenever `take` has something. `heard` is given every captured Motion.
     """
 
-    def __init__(self, performing: Performing, reply: Kind, wake: Callable[[], None]) -> None:
-        self._performing = performing
-        self._reply = reply
-        self._wake = wake
+    def __init__(
+        self,
+        seeing: Seeing,
+        showing: Showing,
+        reply: Kind,
+        wake: Callable[[], None],
+        *,
+        stages: Mapping[str, Histogram] | None = None,
+        heard: Callable[[Motion], None] | None = None,
+    ) -> None:
+        self.seeing = seeing
+        self.showing = showing
+        self.reply = reply
+        self.wake = wake
+        self.paused = False
+        self.failed = False  # an error of our own ended a thread
+        self.stats = Stats()
+        self.watchers: set[Watcher] = set()
+        self._stages = stages or {name: Histogram() for name in STAGES}
+        self._heard = heard
+        self._clock = SteadyClock()
         self._ready = threading.Condition()
-        self._pictures: deque[tuple[Media, float]] = deque()
-        self._asked: deque[Callable[[], None]] = deque()
+        self._pictures: deque[_Due] = deque()
+        self._seen: _Due | None = None  # handed over from one thread to the other
+        self._asked: dict[Half, list[Callable[[], None]]] = {"see": [], "show": []}
         self._unsent: deque[bytes | str] = deque()
         self._stopped = False
-        self.paused = False
-        self.stats = Stats()
-        self._thread = threading.Thread(target=self._work, name="live", daemon=True)
-        self._thread.start()
+        self._busy = 0  # pictures between the queues
+        steps: dict[Half, Callable[[], None]] = {"see": self._see, "show": self._show}
+        self._threads = [
+            threading.Thread(target=self._run, args=(half, step), name=f"live {half}", daemon=True)
+            for half, step in steps.items()
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def push(self, media: Media) -> None:
         """A picture to be performed. Where too many wait, the oldest is dropped."""
         with self._ready:
             self.stats.received += 1
-            if self.paused:
+            if self.paused or self._stopped:
                 return
-            self._pictures.append((media, time.perf_counter()))
+            self._pictures.append(_Due(media, time.perf_counter()))
             while len(self._pictures) > WAITING:
                 self._pictures.popleft()
                 self.stats.dropped += 1
-            self._ready.notify()
+            self._ready.notify_all()
 
-    def ask(self, action: Callable[[Performing], None]) -> None:
-        """Something to be done to what performs, between two pictures."""
-        with self._ready:
-            self._asked.append(lambda: action(self._performing))
-            self._ready.notify()
+    def ask_seeing(self, action: Callable[[Seeing], None]) -> None:
+        """Something to be done to what sees, between two pictures."""
+        self._ask("see", lambda: action(self.seeing))
+
+    def ask_showing(self, action: Callable[[Showing], None]) -> None:
+        """Something to be done to what shows, between two pictures."""
+        self._ask("show", lambda: action(self.showing))
+
+    def cast(self, showing: Showing) -> None:
+        """Let another character go on."""
+
+        def change() -> None:
+            showing.take_over(self.showing)
+            self.showing = showing
+
+        self._ask("show", change)
 
     def send_stats(self) -> None:
-        self._put(say("stats", **self.stats.summary(self._performing.n_faceless)))
+        self.send(say("stats", **self.stats.summary()))
+
+    def send(self, message: bytes | str) -> None:
+        """Put a message last. Of more pictures than UNSENT the oldest goes: the client reads too slowly."""
+        with self._ready:
+            self._unsent.append(message)
+            n_pictures = sum(isinstance(m, bytes) for m in self._unsent)
+            if n_pictures > UNSENT:
+                self._unsent.remove(next(m for m in self._unsent if isinstance(m, bytes)))
+                self.stats.dropped += 1
+            elif len(self._unsent) - n_pictures > 20 * UNSENT:  # nobody reads what is said either
+                self._unsent.remove(next(m for m in self._unsent if isinstance(m, str)))
+        self.wake()
 
     def take(self) -> list[bytes | str]:
         """What is to be sent, oldest first."""
@@ -229,47 +174,123 @@ class LiveSession:
             self._unsent.clear()
             return out
 
+    @property
+    def depths(self) -> tuple[int, int]:
+        """How many pictures wait to be performed, and how many messages to be sent."""
+        return len(self._pictures), len(self._unsent)
+
+    def finish(self, within_s: float) -> None:
+        """Take no more pictures and perform those that are here, if that can be done in time."""
+        with self._ready:
+            self.paused = True
+            self._ready.wait_for(lambda: not self._pictures and not self._busy, timeout=within_s)
+
     def close(self) -> None:
+        """Stop both threads. Raises nothing; may be called twice."""
         with self._ready:
             self._stopped = True
-            self._ready.notify()
-        self._thread.join(timeout=10)
+            self._ready.notify_all()
+        for thread in self._threads:
+            thread.join(timeout=10)
 
-    def _put(self, message: bytes | str) -> None:
+    def _ask(self, half: Half, action: Callable[[], None]) -> None:
         with self._ready:
-            self._unsent.append(message)
-            n_pictures = sum(isinstance(m, bytes) for m in self._unsent)
-            if n_pictures > UNSENT:  # the client reads too slowly
-                oldest = next(m for m in self._unsent if isinstance(m, bytes))
-                self._unsent.remove(oldest)
-                self.stats.dropped += 1
-        self._wake()
+            self._asked[half].append(action)
+            self._ready.notify_all()
 
-    def _work(self) -> None:
-        while True:
+    def _run(self, half: Half, step: Callable[[], None]) -> None:
+        try:
+            while not self._stopped:
+                with self._ready:
+                    asked, self._asked[half] = self._asked[half], []
+                for action in asked:
+                    self._usable(action)
+                step()
+        except Exception:
+            log.exception("a live session failed")
             with self._ready:
-                self._ready.wait_for(lambda: self._stopped or self._pictures or self._asked)
-                if self._stopped:
-                    break
-                asked = self._asked.popleft() if self._asked else None
-                waiting = self._pictures.popleft() if asked is None else None
-            try:
-                if asked is not None:
-                    asked()
-                elif waiting is not None:
-                    self._render(*waiting)
-            except InputError as error:
-                self.stats.refused += 1
-                self._put(say("error", message=str(error)))
-        close = getattr(self._performing, "close", None)
-        if close is not None:
-            close()
+                self.failed = self._stopped = True
+                self._ready.notify_all()
+            self.wake()
 
-    def _render(self, media: Media, since: float) -> None:
-        picture = Picture(Fraction(media.time_us, 1_000_000), decode(media))
-        shown = encode(self._performing(picture), self._reply)
-        from server.wire import pack
+    def _usable(self, action: Callable[[], None]) -> bool:
+        """Do something with what a client sent; False, and the client is told, where that is no good."""
+        try:
+            action()
+        except InputError as error:
+            self.stats.refused += 1
+            self.send(say("error", message=str(error)))
+            return False
+        return True
 
+    def _see(self) -> None:
+        with self._ready:
+            self._ready.wait_for(lambda: self._stopped or self._pictures or self._asked["see"])
+            if self._stopped or not self._pictures:
+                return
+            due = self._pictures.popleft()
+            self._busy += 1
+        found: list[Seen] = []
+        usable = self._usable(lambda: found.append(self._look(due)))
+        with self._ready:
+            self._ready.wait_for(lambda: self._stopped or self._seen is None)
+            if usable:
+                self._seen = _Due(due.media, due.since, found[0])
+            else:
+                self._busy -= 1
+            self._ready.notify_all()
+
+    def _look(self, due: _Due) -> Seen:
+        self._stages["wait"].observe(time.perf_counter() - due.since)
+        with self._timed("decode"):
+            rgb = decode(due.media)
+        with self._timed("see"):
+            seen = self.seeing(Picture(self._clock(due.media.time_us), rgb))
+        self.stats.faceless += seen.motion.confidence == 0
+        if self._heard is not None:
+            self._heard(seen.motion)
+        return seen
+
+    def _show(self) -> None:
+        with self._ready:
+            self._ready.wait_for(lambda: self._stopped or self._seen or self._asked["show"])
+            due = self._seen
+            if self._stopped or due is None:
+                return
+            self._seen = None
+            self._ready.notify_all()
+        assert due.seen is not None
+        with self._timed("show"):
+            rgb = self.showing(due.seen)
+        with self._timed("encode"):
+            message = pack(self.reply, due.media.time_us, encode(rgb, self.reply))
+        gone = time.perf_counter() - due.since
+        self._stages["whole"].observe(gone)
         self.stats.rendered += 1
-        self.stats.delays_ms.append((time.perf_counter() - since) * 1e3)
-        self._put(pack(self._reply, media.time_us, shown))
+        self.stats.delays_ms.append(gone * 1e3)
+        self.send(message)
+        self._show_watchers(message, rgb)
+        with self._ready:
+            self._busy -= 1
+            self._ready.notify_all()
+
+    def _show_watchers(self, message: bytes, rgb: NDArray[np.uint8]) -> None:
+        watchers = list(self.watchers)
+        if not watchers:
+            return
+        time_us = int.from_bytes(message[1:9], "big", signed=True)
+        whole = cut_out = b""
+        for watcher in watchers:
+            if watcher.cut_out:
+                cut_out = cut_out or pack(Kind.JPEG, time_us, encode_cut_out(rgb, self.showing.opacity))
+            elif self.reply is not Kind.JPEG:
+                whole = whole or pack(Kind.JPEG, time_us, encode(rgb, Kind.JPEG))
+            watcher.show(cut_out if watcher.cut_out else whole or message)
+
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        begun = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._stages[stage].observe(time.perf_counter() - begun)

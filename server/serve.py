@@ -5,9 +5,16 @@ from __future__ import annotations
 import socket
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from runtime.errors import InputError
+from server.logs import Style, tell
 from server.wire import MAX_MESSAGE
+
+if TYPE_CHECKING:
+    from server.house import House
+
+GRACE_S = 5  # connections that do not end by themselves are cut after that
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,31 +23,48 @@ class ServeOptions:
     port: int = 8765  # 0 takes any free one
     data: Path = Path("understudy-data")  # where characters are kept
     origins: tuple[str, ...] = ()  # further pages that may connect, like https://studio.example
+    log: Style = "text"
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
             raise ValueError(f"port is {self.port}, wanted 0 to 65535")
+        if self.log not in ("text", "json"):
+            raise ValueError(f"log is {self.log!r}, wanted text or json")
 
 
 def serve(options: ServeOptions, *, quiet: bool = False) -> None:
     """Serve until a signal; raises InputError where the address cannot be had."""
-    import uvicorn
-
-    from server.app import create_app
+    from server.cast import Cast
+    from server.house import House
 
     listening = _listen(options.host, options.port)
     try:
         options.data.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{options.data} cannot be made; wanted a folder to keep characters in") from error
-    port = listening.getsockname()[1]
+    tell(options.log, quiet=quiet)
     if not quiet:
+        port = listening.getsockname()[1]
         print(f"understudy: http://{options.host}:{port}/  (Ctrl+C stops)", flush=True)
+    run(House(Cast(options.data), origins=frozenset(options.origins)), listening)
+
+
+def run(house: House, listening: socket.socket) -> None:
+    """Serve on a socket until a signal; then tell every client, and finish what they sent."""
+    import uvicorn
+
+    from server.app import create_app
+
+    class Server(uvicorn.Server):
+        async def shutdown(self, sockets: Any = None) -> None:
+            await house.drain()
+            await super().shutdown(sockets)
+
     config = uvicorn.Config(
-        create_app(options.data, frozenset(options.origins)), log_level="warning", ws="websockets-sansio",
-        ws_max_size=MAX_MESSAGE, ws_per_message_deflate=False, timeout_graceful_shutdown=5,
+        create_app(house), log_config=None, log_level="warning", ws="websockets-sansio", ws_max_size=MAX_MESSAGE,
+        ws_per_message_deflate=False, timeout_graceful_shutdown=GRACE_S,
     )  # fmt: skip
-    uvicorn.Server(config).run(sockets=[listening])
+    Server(config).run(sockets=[listening])
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -23,7 +23,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from server.client import LiveClient
-from server.live import encode
+from server.pictures import encode
 from server.wire import Kind, pack, say
 
 Rgb = NDArray[np.uint8]

@@ -78,7 +78,7 @@ def test_a_malformed_hello_gets_a_reason(text: str, says: str) -> None:
 @pytest.mark.parametrize(("text", "control"), [
     ('{"type":"intensity","value":4}', Control("intensity", 4.0)), ('{"type":"mirror","value":true}', Control("mirror", True)),
     ('{"type":"stats"}', Control("stats")), ('{"type":"character","value":"hero"}', Control("character", "hero")),
-    ('{"type":"say","value":"hello"}', Control("say", "hello")), ('{"type":"calibrate","value":9}', Control("calibrate")),
+    ('{"type":"camera","value":"zoom:1.2"}', Control("camera", "zoom:1.2")), ('{"type":"calibrate","value":9}', Control("calibrate")),
 ])  # fmt: skip
 def test_controls_are_read(text: str, control: Control) -> None:
     assert read_control(text) == control
@@ -86,8 +86,8 @@ def test_controls_are_read(text: str, control: Control) -> None:
 
 @pytest.mark.parametrize("text", [
     '{"type":"intensity","value":9}', '{"type":"intensity","value":NaN}', '{"type":"intensity","value":true}',
-    '{"type":"intensity"}', '{"type":"mirror","value":1}', '{"type":"explode"}', '{"type":"say","value":5}',
-    json.dumps({"type": "say", "value": "x" * MAX_TEXT}), '"text"', "",
+    '{"type":"intensity"}', '{"type":"mirror","value":1}', '{"type":"explode"}', '{"type":"camera","value":5}',
+    '{"type":"intensity","value":1' + "0" * 400 + "}", json.dumps({"type": "camera", "value": "x" * MAX_TEXT}), '"text"', "",
 ])  # fmt: skip
 def test_a_malformed_control_gets_a_reason(text: str) -> None:
     with pytest.raises(WireError) as caught:
@@ -113,7 +113,7 @@ _JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=8,
 )
-_TYPES = st.sampled_from(["hello", "intensity", "mirror", "character", "say", "stats", "pause", "x"])
+_TYPES = st.sampled_from(["hello", "intensity", "mirror", "character", "camera", "stats", "pause", "x"])
 
 
 @settings(max_examples=400, deadline=None)

@@ -1,0 +1,217 @@
+"""One websocket of `/v1/live` or `/v1/watch`, from its opening to its closing (docs/protocol.md)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import time
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+
+from fastapi import HTTPException, WebSocket, WebSocketDisconnect
+
+from runtime.errors import InputError
+from server.house import Held, House, call, close
+from server.live import Watcher
+from server.performing import Seeing, Showing
+from server.wire import PICTURES, VERSION, Close, Control, Hello, WireError, read_control, read_hello, say, unpack
+from synth.camera import parse_move
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Rate:
+    """A token bucket of one second."""
+
+    per_second: float
+    left: float = 0.0
+    at: float = 0.0
+
+    def take(self, n: float) -> bool:
+        now = time.monotonic()
+        self.left = min(self.per_second, self.left + (now - self.at) * self.per_second) if self.at else self.per_second
+        self.at = now
+        self.left -= n
+        return self.left >= 0
+
+
+async def live(socket: WebSocket, house: House) -> None:
+    """A client that performs."""
+    await socket.accept()
+    try:
+        house.check_origin(socket.headers.get("origin"), socket.headers.get("host"))
+        if house.draining:
+            raise WireError(Close.GOING_AWAY, "the server stops")
+        hello = read_hello(await asyncio.wait_for(_text(socket), house.limits.hello_s))
+        await _perform(socket, house, hello)
+    except HTTPException as error:
+        await _refuse(socket, Close.FORBIDDEN, str(error.detail))
+    except WireError as error:
+        await _refuse(socket, error.code, error.reason)
+    except InputError as error:
+        await _refuse(socket, Close.MALFORMED, str(error))
+    except asyncio.TimeoutError:
+        await _refuse(socket, Close.TIMED_OUT, "nothing was said for too long")
+    except WebSocketDisconnect:
+        pass
+    except Exception:
+        log.exception("a connection failed")
+        await _refuse(socket, Close.INTERNAL, "the server failed; its log says why")
+
+
+async def _refuse(socket: WebSocket, code: Close, reason: str) -> None:
+    log.info("a connection is closed", extra={"code": int(code), "reason": reason})
+    await close(socket, code, reason)
+
+
+async def _text(socket: WebSocket) -> str:
+    message = await socket.receive()
+    if message["type"] == "websocket.disconnect":
+        raise WebSocketDisconnect(message.get("code", 1006))
+    text = message.get("text")
+    if text is None:
+        raise WireError(Close.MALFORMED, "the first message is not a hello")
+    return str(text)
+
+
+async def _perform(socket: WebSocket, house: House, hello: Hello) -> None:
+    held = await house.join(hello, hello.session or secrets.token_urlsafe(9), socket)
+    writer: asyncio.Task[None] | None = None
+    for_good = True
+    try:
+        H, W = held.session.showing.character.rgb.shape[:2]
+        await socket.send_text(
+            say("ready", version=VERSION, session=held.key, character=held.character, width=W, height=H)
+        )
+        writer = asyncio.create_task(_write(socket, held))
+        for_good = await _read(socket, house, held, writer) in (1000, 1001)
+    except (WebSocketDisconnect, asyncio.TimeoutError):
+        for_good = False
+        raise
+    finally:
+        if writer is not None:
+            writer.cancel()
+            with contextlib.suppress(asyncio.CancelledError, Exception):
+                await writer
+        await house.leave(held, socket, for_good=for_good)
+
+
+async def _write(socket: WebSocket, held: Held) -> None:
+    while not held.session.failed:
+        await held.something.wait()
+        held.something.clear()
+        if held.socket is not socket:
+            return
+        for message in held.session.take():
+            if isinstance(message, bytes):
+                await socket.send_bytes(message)
+            else:
+                await socket.send_text(message)
+    await close(socket, Close.INTERNAL, "the session failed; the server's log says why")
+
+
+async def _read(socket: WebSocket, house: House, held: Held, writer: asyncio.Task[None]) -> int:
+    """Take in what a client says until it goes; the code it closed with."""
+    limits = house.limits
+    messages, weight = _Rate(limits.messages), _Rate(limits.bytes)
+    while True:
+        message = await asyncio.wait_for(socket.receive(), limits.silent_s)
+        if message["type"] == "websocket.disconnect":
+            return int(message.get("code") or 1006)
+        data, text = message.get("bytes"), message.get("text")
+        if not messages.take(1) or not weight.take(len(data or text or "")):
+            raise WireError(
+                Close.TOO_MUCH, f"more than {limits.messages} messages or {limits.bytes >> 20} MB in a second"
+            )
+        if data is not None:
+            media = unpack(data)
+            if media.kind not in PICTURES:
+                raise WireError(Close.MALFORMED, f"{media.kind.name} is not served")
+            held.session.push(media)
+        elif text is not None:
+            try:
+                await _obey(read_control(text), house, held)
+            except InputError as error:
+                held.session.send(say("error", message=str(error)))
+
+
+async def _obey(control: Control, house: House, held: Held) -> None:
+    session, value = held.session, control.value
+    if control.action == "stats":
+        session.send_stats()
+    elif control.action == "pause":
+        session.paused = bool(value)
+    elif control.action == "character":
+        await house.recast(held, str(value))
+    elif control.action == "camera":
+        view = await asyncio.to_thread(session.showing.look, tuple(parse_move(m) for m in str(value).split()))
+        session.ask_showing(lambda s: s.go(view))
+    elif control.action == "calibrate":
+        session.ask_seeing(Seeing.calibrate)
+    elif control.action == "reset":
+        session.ask_seeing(Seeing.reset)
+        session.ask_showing(Showing.reset)
+    elif control.action == "mirror":
+        session.ask_seeing(lambda s: setattr(s, "mirror", bool(value)))
+    else:
+        assert control.action == "intensity", control.action
+        session.ask_showing(lambda s: setattr(s, "intensity", float(value or 3.0)))
+
+
+async def watch(socket: WebSocket, house: House, key: str, cut_out: bool) -> None:
+    """A page that looks on: the newest pictures of a session, as binary messages."""
+    await socket.accept()
+    try:
+        house.check_origin(socket.headers.get("origin"), socket.headers.get("host"))
+        gone = asyncio.ensure_future(_gone(socket))
+        async with contextlib.aclosing(watched(house, key, cut_out)) as messages:
+            try:
+                async for message in messages:
+                    if gone.done():
+                        return
+                    if message:
+                        await socket.send_bytes(message)
+                await close(socket, Close.GOING_AWAY, "the server stops")
+            finally:
+                gone.cancel()
+    except HTTPException as error:
+        await _refuse(socket, Close.FORBIDDEN, str(error.detail))
+    except WireError as error:
+        await _refuse(socket, error.code, error.reason)
+    except (WebSocketDisconnect, RuntimeError):  # starlette's word for a socket that closed under a send
+        pass
+
+
+async def _gone(socket: WebSocket) -> None:
+    while (await socket.receive())["type"] != "websocket.disconnect":
+        pass
+
+
+async def watched(house: House, key: str, cut_out: bool) -> AsyncGenerator[bytes, None]:
+    """The newest messages of a session until the server stops; empty ones now and then, while there is nothing new.
+
+    A session that is not there, or not yet, is waited for. Raises WireError where too many look on already.
+    """
+    if house.n_watchers >= house.limits.watchers:
+        raise WireError(Close.TOO_MUCH, f"{house.limits.watchers} look on already")
+    house.n_watchers += 1
+    loop, something = asyncio.get_running_loop(), asyncio.Event()
+    watcher = Watcher(cut_out, lambda: call(loop, something))
+    held: Held | None = None
+    try:
+        while not house.draining:
+            if held is None or house.live.get(key) is not held:
+                held = house.live.get(key)
+                if held is not None:
+                    held.session.watchers.add(watcher)
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(something.wait(), 0.25)
+            something.clear()
+            yield watcher.take() or b""
+    finally:
+        house.n_watchers -= 1
+        if held is not None:
+            held.session.watchers.discard(watcher)

@@ -1,0 +1,202 @@
+"""All that one server holds: its characters, the sessions that are live, who looks on, and the figures.
+
+Used by the event loop alone. It opens no sockets (`server.connection`) and draws nothing (`server.live`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from fastapi import HTTPException, WebSocket
+
+from perfcap.face import MediaPipeFaces
+from runtime.records import Motion
+from server.cast import Cast
+from server.live import STAGES, LiveSession, Stats
+from server.metrics import Histogram, exposition
+from server.performing import Seeing, Showing
+from server.wire import Close, Hello, WireError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """What one client may do, and how long anything is waited for."""
+
+    sessions: int = 8
+    watchers: int = 16
+    messages: int = 130  # of one client, a second
+    bytes: int = 12 << 20  # of one client, a second
+    hello_s: float = 10.0  # a client that says nothing for so long is let go
+    silent_s: float = 60.0
+    resume_s: float = 20.0  # a session whose connection dropped is kept for so long
+    drain_s: float = 3.0  # pictures that are here when the server is told to stop are finished within
+
+
+@dataclass
+class Held:
+    """A session and the connection it has just now, if any."""
+
+    key: str
+    character: str  # its name
+    session: LiveSession
+    finder: MediaPipeFaces
+    something: asyncio.Event  # there is something to send
+    socket: WebSocket | None = None
+    forget: asyncio.TimerHandle | None = None
+
+    @property
+    def label(self) -> str:
+        """What logs call the session: its key lets whoever knows it take the session over."""
+        return hashlib.sha256(self.key.encode()).hexdigest()[:8]
+
+
+@dataclass
+class House:
+    cast: Cast
+    limits: Limits = field(default_factory=Limits)
+    origins: frozenset[str] = frozenset()  # further pages that may connect
+    outputs: list[Callable[[Motion], None]] = field(default_factory=list)  # what the newest session's Motion goes to
+    live: dict[str, Held] = field(default_factory=dict)  # by key, oldest first
+    n_watchers: int = 0
+    draining: bool = False
+    n_sessions: int = 0
+    past: dict[str, int] = field(default_factory=lambda: dict.fromkeys(Stats.COUNTS, 0))  # of sessions that ended
+    stages: dict[str, Histogram] = field(default_factory=lambda: {name: Histogram() for name in STAGES})
+    joining: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def check_origin(self, origin: str | None, host: str | None) -> None:
+        """Let only the server's own page, other programs, and pages named at the start ask for anything."""
+        if origin is None or origin in self.origins or (host is not None and urlsplit(origin).netloc == host):
+            return
+        raise HTTPException(403, "pages from elsewhere may not connect; name them with --origin")
+
+    async def join(self, hello: Hello, key: str, socket: WebSocket) -> Held:
+        """The session that was asked for: one that is here, or a new one. Raises InputError and WireError."""
+        async with self.joining:
+            held = self.live.get(key)
+            if held is None or held.session.failed:
+                held = await self._begin(hello, key)
+            else:
+                await self._take_up(held, hello)
+            held.socket = socket
+            held.something.set()
+            return held
+
+    async def _begin(self, hello: Hello, key: str) -> Held:
+        await self._make_room()
+        name = hello.character or self.cast.names()[0]
+        loop, something = asyncio.get_running_loop(), asyncio.Event()
+        finder = MediaPipeFaces()
+        showing = await self.showing(name)
+        session = LiveSession(
+            Seeing(finder), showing, hello.reply, lambda: call(loop, something),
+            stages=self.stages, heard=lambda motion: self._hear(key, motion),
+        )  # fmt: skip
+        held = self.live[key] = Held(key, name, session, finder, something)
+        self.n_sessions += 1
+        log.info("a session begins", extra={"session": held.label})
+        return held
+
+    async def showing(self, name: str) -> Showing:
+        """A character ready to go on; raises InputError where there is none of that name."""
+        return await asyncio.to_thread(lambda: Showing(self.cast.character(name)))
+
+    async def recast(self, held: Held, name: str) -> None:
+        """Let another character go on; raises InputError."""
+        held.session.cast(await self.showing(name))
+        held.character = name
+
+    async def _take_up(self, held: Held, hello: Hello) -> None:
+        if held.forget is not None:
+            held.forget.cancel()
+            held.forget = None
+        before, held.socket = held.socket, None
+        if before is not None:
+            await close(before, Close.TAKEN_OVER, "this session was opened elsewhere")
+        held.session.reply = hello.reply
+        if hello.character not in (None, held.character):
+            await self.recast(held, hello.character or "")
+        log.info("a session goes on", extra={"session": held.label})
+
+    async def _make_room(self) -> None:
+        if len(self.live) >= self.limits.sessions:
+            waiting = next((h for h in self.live.values() if h.socket is None), None)
+            if waiting is None:
+                raise WireError(Close.TOO_MUCH, f"{self.limits.sessions} sessions are open already")
+            await self.end(waiting)
+
+    async def leave(self, held: Held, socket: WebSocket, *, for_good: bool) -> None:
+        """A connection is gone; the session waits for it to come back, or ends."""
+        if held.socket is not socket:
+            return  # the session lives on in another connection
+        held.socket = None
+        if for_good or self.draining or held.session.failed:
+            await self.end(held)
+        else:
+            log.info("a session waits to be taken up again", extra={"session": held.label})
+            loop = asyncio.get_running_loop()
+            held.forget = loop.call_later(self.limits.resume_s, lambda: loop.create_task(self.end(held)))
+
+    async def end(self, held: Held) -> None:
+        """Give back all that a session took."""
+        if self.live.get(held.key) is not held:
+            return
+        del self.live[held.key]
+        if held.forget is not None:
+            held.forget.cancel()
+        await asyncio.to_thread(held.session.close)
+        held.finder.close()
+        for name, count in held.session.stats.counts().items():
+            self.past[name] += count
+        log.info("a session ends", extra={"session": held.label, **held.session.stats.summary()})
+
+    async def drain(self) -> None:
+        """Finish what is here, tell every client, end every session."""
+        self.draining = True
+        everybody = list(self.live.values())
+        log.info("the server stops", extra={"sessions": len(everybody)})
+        await asyncio.gather(*(asyncio.to_thread(h.session.finish, self.limits.drain_s) for h in everybody))
+        await asyncio.sleep(0.05)  # what was just drawn is sent
+        for held in everybody:
+            if held.socket is not None:
+                await close(held.socket, Close.GOING_AWAY, "the server stops")
+            await self.end(held)
+
+    def metrics(self) -> str:
+        """Prometheus' text format."""
+        sessions = [held.session for held in self.live.values()]
+        counts = {"sessions": self.n_sessions}
+        for name in Stats.COUNTS:
+            counts[name] = self.past[name] + sum(getattr(s.stats, name) for s in sessions)
+        depths = [s.depths for s in sessions]
+        levels = {
+            "live_sessions": len(sessions), "watchers": self.n_watchers,
+            "waiting_pictures": sum(waiting for waiting, _ in depths), "unsent_messages": sum(unsent for _, unsent in depths),
+        }  # fmt: skip
+        return exposition(counts, levels, self.stages, "understudy")
+
+    def _hear(self, key: str, motion: Motion) -> None:
+        """From a session's thread: only the newest session moves what is outside."""
+        if self.outputs and key == next(reversed(self.live), None):
+            for output in self.outputs:
+                output(motion)
+
+
+def call(loop: asyncio.AbstractEventLoop, something: asyncio.Event) -> None:
+    """From another thread: there is something to send."""
+    with contextlib.suppress(RuntimeError):  # the loop has ended
+        loop.call_soon_threadsafe(something.set)
+
+
+async def close(socket: WebSocket, code: Close, reason: str) -> None:
+    """Close a connection, whatever state it is in, without waiting long for a client that does not read."""
+    with contextlib.suppress(Exception):
+        await asyncio.wait_for(socket.close(int(code), reason.encode()[:120].decode(errors="ignore")), 2)
