@@ -18,6 +18,10 @@ INNER_LIPS_LOWER = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308)
 INNER_LIPS = INNER_LIPS_UPPER + INNER_LIPS_LOWER[-2:0:-1]  # closed ring
 OUTER_LIPS = OUTER_LIPS_UPPER + OUTER_LIPS_LOWER[-2:0:-1]
 LIPS = tuple(dict.fromkeys(OUTER_LIPS + INNER_LIPS))
+# Rings of skin around the outer lips, point over point: upper row, then lower row, corners first and last in both.
+AROUND_LIPS_UPPER = (57, 186, 92, 165, 167, 164, 393, 391, 322, 410, 287)
+AROUND_LIPS_LOWER = (57, 43, 106, 182, 83, 18, 313, 406, 335, 273, 287)
+BELOW_LIPS = (212, 202, 204, 194, 201, 200, 421, 418, 424, 422, 432)  # under the lower row
 
 # Each eye's lids from the corner on the picture's left to the one on its right, point over point.
 RIGHT_LID_UPPER = (33, 246, 161, 160, 159, 158, 157, 173, 133)

@@ -18,6 +18,9 @@ from perfcap.capture import stiffness
 from perfcap.expression import ExpressionSolver, align, basis, gaze_of
 from perfcap.head import STABLE, UNIT_M, similarity
 from perfcap.landmarks import (
+    AROUND_LIPS_LOWER,
+    AROUND_LIPS_UPPER,
+    BELOW_LIPS,
     BROWS_LOWER,
     BROWS_UPPER,
     FOREHEAD_MIDDLE,
@@ -29,6 +32,8 @@ from perfcap.landmarks import (
     LEFT_LID_LOWER,
     LEFT_LID_UPPER,
     LIPS,
+    OUTER_LIPS_LOWER,
+    OUTER_LIPS_UPPER,
     RIGHT_EYE,
     RIGHT_IRIS,
     RIGHT_LID_LOWER,
@@ -44,7 +49,12 @@ IRIS_GAIN = np.array((1.3, 1.2, 1.0), np.float32)
 IRIS_REACH = 0.36
 # Nor does it see all of what brows do in a picture, whose forehead has no wrinkles: read again, .7 to 1 of it.
 BROW_GAIN = 1.2
-FOREHEAD_PRESSED = (0.6, 0.35)  # of its height as pictured: below the first, brows that rise slow down; the least it becomes
+PRESSED = (0.6, 0.35)  # of its width as pictured: below the first, skin resists being narrowed; the least it becomes
+# Skin that gives way when lips move, from the lips outwards: each row is pushed by the one before.
+GIVES_WAY = (
+    (OUTER_LIPS_UPPER + OUTER_LIPS_LOWER[1:-1], AROUND_LIPS_UPPER + AROUND_LIPS_LOWER[1:-1]),
+    (AROUND_LIPS_LOWER, BELOW_LIPS),
+)
 EYES = (
     (LEFT_LID_UPPER, LEFT_LID_LOWER, LEFT_IRIS),
     (RIGHT_LID_UPPER, RIGHT_LID_LOWER, RIGHT_IRIS),
@@ -76,6 +86,13 @@ def soft_limit(x: float, limit: float) -> float:
     if abs(x) <= knee:
         return x
     return float(np.sign(x) * (knee + (limit - knee) * np.tanh((abs(x) - knee) / (limit - knee))))
+
+
+def resisting(share: NDArray[np.float32]) -> NDArray[np.float32]:
+    """How wide skin stays that would be pressed to shares of its width: never below the least of `PRESSED`."""
+    knee, least = PRESSED
+    pressed = least + (knee - least) * np.exp(np.minimum(share - knee, 0) / (knee - least))
+    return np.asarray(np.where(share < knee, pressed, share), np.float32)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +157,7 @@ class Retarget:
         face = character.face + (acted - self._from) @ self._turn.T * (self._scale * np.float32(self._size))
         self._fold_forehead(face)
         self._close_lips(face, acted)
+        self._give_way(face)
         for upper, lower, iris in EYES:
             self._lids_and_iris(face, motion.face, upper, lower, iris)
         head = np.eye(4, dtype=np.float32)
@@ -213,14 +231,22 @@ class Retarget:
         upper, lower, middle, top = (list(row) for row in (BROWS_UPPER, BROWS_LOWER, FOREHEAD_MIDDLE, HAIRLINE))
         height = np.maximum(own[upper] - own[top], 0.02)
         share = (face[upper, 1] - face[top, 1]) / height
-        knee, least = FOREHEAD_PRESSED
-        kept = np.where(
-            share < knee, least + (knee - least) * np.exp(np.minimum(share - knee, 0) / (knee - least)), share
-        )
+        kept = resisting(share)
         for row in (upper, lower):
             face[row, 1] += (kept - share) * height
         even = face[top, 1] + (face[upper, 1] - face[top, 1]) * (own[middle] - own[top]) / height
         face[middle, 1] = np.minimum(face[middle, 1], even)
+
+    def _give_way(self, face: NDArray[np.float32]) -> None:
+        """Lips that move push the skin around them before they would fold over it."""
+        own = self._character.face[:, :2]
+        for inside, outside in GIVES_WAY:
+            a, b = list(inside), list(outside)
+            way = own[b] - own[a]
+            width = np.maximum(np.linalg.norm(way, axis=1), 1e-3)
+            way /= width[:, None]
+            share = ((face[b, :2] - face[a, :2]) * way).sum(1) / width
+            face[b, :2] += way * ((resisting(share) - share) * width)[:, None]
 
     def _close_lips(self, face: NDArray[np.float32], acted: NDArray[np.float32]) -> None:
         """The character's lips meet when the performer's do and part when they part."""

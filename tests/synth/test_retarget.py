@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from perfcap.expression import gaze_of, template
 from perfcap.head import Camera, place
 from perfcap.landmarks import (
+    AROUND_LIPS_LOWER,
+    BELOW_LIPS,
     BROWS_LOWER,
     BROWS_UPPER,
     FOREHEAD_MIDDLE,
@@ -22,6 +24,7 @@ from perfcap.landmarks import (
     LEFT_LID_LOWER,
     LEFT_LID_UPPER,
     LIPS,
+    OUTER_LIPS_LOWER,
 )
 from perfcap.written import angles_of, face_of, head_at, range_of_motion
 from runtime.records import ARKIT_INDEX, N_EXPRESSION, N_FACE, Motion
@@ -184,6 +187,21 @@ def test_brows_raised_beyond_a_low_hairline_press_the_forehead_together_and_fold
     slight = moment(2, browInnerUp=0.2)
     lifted = act(slight).face - act(rest).face
     assert lifted[9, 1] < 1.5 * (slight.face - rest.face)[9, 1] < 0
+
+
+def test_a_mouth_opened_wide_pushes_the_chin_before_it_folds_over() -> None:
+    wide = template().copy()
+    wide[list(LIPS), 0] *= 1.4  # so that its lips move farther than the performer's
+    character = character_of(wide, head_of())
+    rest = moment()
+    act = Retarget(character, rest.face, [rest], RetargetOptions(intensity=5))
+    opened = act(moment(1, jawOpen=1)).face
+    rows = [list(row) for row in (OUTER_LIPS_LOWER, AROUND_LIPS_LOWER, BELOW_LIPS)]
+    for inside, outside in pairwise(rows):
+        way = (wide[outside] - wide[inside])[2:-2, :2]
+        now = (opened[outside] - opened[inside])[2:-2, :2]
+        assert ((now * way).sum(1) > 0.34 * (way**2).sum(1)).all()
+    np.testing.assert_allclose(act(rest).face, character.face, atol=0.005)
 
 
 def test_eyes_follow_the_performers(stranger: Character) -> None:
