@@ -1,4 +1,4 @@
-"""The command line: `understudy act`, `dub`, `capture`, `calibrate`, `character`, `demo`, `doctor`.
+"""The command line: `understudy act`, `dub`, `visemes`, `capture`, `calibrate`, `character`, `demo`, `doctor`.
 
 Parses, reports and exits; the work is done by the modules it imports when a command runs, so that
 `--help` answers at once. An `InputError` becomes one sentence on stderr and exit status 2.
@@ -221,6 +221,53 @@ def dub(
         )  # fmt: skip
     with Report("dub", quiet=quiet, json=json) as report:
         report.done(output, speak(clip, output, options, report.progress))
+
+
+@app.command()
+def visemes(
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="File to write: .json, .tsv or .xml of cues, .csv of curves.")
+    ],
+    speech: Annotated[Path | None, typer.Argument(help="Recording of speech, or a video with sound.")] = None,
+    transcript: Annotated[
+        str | None, typer.Option(help="What is said in it, or a text file of it: times are more exact.")
+    ] = None,
+    text: Annotated[
+        str | None, typer.Option(help="What a voice shall say, instead of a recording; its sound goes beside the output.")
+    ] = None,
+    language: Annotated[
+        str | None, typer.Option(help="Language of transcript or text: en-us, de, pt-BR, German; English without.")
+    ] = None,
+    voice: Annotated[str | None, typer.Option(help="Who of espeak's voices says the text.")] = None,
+    voice_command: Annotated[
+        str | None,
+        typer.Option(help="A program that says the text, given {text} or by stdin, into a sound file {out} or stdout."),
+    ] = None,
+    shapes: Annotated[
+        str | None,
+        typer.Option(
+            help="rhubarb: Rhubarb Lip Sync's A to H and X; oculus: the 15 of Oculus; arkit: 52 curves, in a .csv. "
+            "Without it rhubarb, and arkit for a .csv."
+        ),
+    ] = None,
+    extended_shapes: Annotated[str, typer.Option(help="Which of Rhubarb's shapes G, H and X are drawn.")] = "GHX",
+    fps: Annotated[str, typer.Option(help="Rows a second of curves.")] = "60",
+    force: Force = False,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Write the mouth shapes of a speech, for animators: cues or curves."""
+    from server.report import Report
+    from server.visemes import VisemeOptions
+    from server.visemes import visemes as write
+
+    with asked_for():
+        options = VisemeOptions(
+            shapes=shapes, extended=extended_shapes, fps=rate(fps) or VisemeOptions.fps, transcript=transcript, text=text,  # type: ignore[arg-type]
+            language=language, voice=voice, voice_command=voice_command, force=force,
+        )  # fmt: skip
+    with Report("visemes", quiet=quiet, json=json) as report:
+        report.done(output, write(speech, output, options, report.progress))
 
 
 @app.command()
