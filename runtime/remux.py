@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import logging
+import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,11 +24,11 @@ import av
 from av.video.reformatter import VideoReformatter
 
 from runtime.errors import InputError
-from runtime.output import check_output, partial_path, whole_file, write_failure
+from runtime.output import check_output, partial_path, write_failure
 from runtime.planes import PlaneFrame, PlaneLayout
 from runtime.sound import encoder_layout, encoder_rate, inspect_sound
 from runtime.splice import Splice
-from runtime.video import KINDS, Kind, clock_of, is_cover, open_media, open_output
+from runtime.video import KINDS, Kind, clock_of, open_media, open_output
 
 log = logging.getLogger(__name__)
 
@@ -107,6 +108,7 @@ class ClipWriter:
         self._source_path = Path(source)
         self._tracks: list[_Track] = []
         self._picture: _Picture | None = None
+        self._copies = False  # the picture too
         self._last: Fraction | None = None
         self._until = Fraction(0)
 
@@ -127,6 +129,19 @@ class ClipWriter:
         self._last, self._until = time, time + duration
         self.n_frames += 1
 
+    def copy(self) -> None:
+        """Take the source's picture along as it is, instead of writing frames. Wants `copies_picture`."""
+        self._copies = True
+        self._until = picture_end(self._source_path, self._layout)
+        self.n_frames = 1  # at least
+        try:
+            self._open(Fraction(0))
+            for second in range(1, math.ceil(self._until)):
+                for track in self._tracks:
+                    self._mux(track.until(Fraction(second)))
+        except (OSError, av.FFmpegError) as error:
+            raise self._failure(error) from error
+
     def _open(self, first: Fraction) -> None:
         layout, kind = self._layout, self._kind
         ticks = clock_of(layout.rate, first, layout.time_base)
@@ -136,7 +151,7 @@ class ClipWriter:
         _describe(whole, self._source, layout.origin, self._end)
         copied: list[_Copied] = []
         for template in self._source.streams:
-            if template.index == layout.stream:
+            if template.index == layout.stream and not self._copies:
                 self._picture = _Picture(whole, layout, kind, ticks, self._options, template)
                 self.notes += _changes(layout, kind)
             elif template.index == self._replaced:
@@ -211,59 +226,37 @@ class ClipWriter:
         return write_failure(self.path, os_error)
 
 
-def replace_sound(
-    path: str | Path, source: str | Path, sound: Splice, *, replaced: int | None = None, force: bool = False
-) -> list[str]:
-    """Write a clip anew with another sound, its picture copied packet by packet; returns notes.
-
-    `sound` is cut where the picture ends. `replaced` is the index of the track it is heard instead of; the
-    best one without it. Raises InputError where the picture does not go into the new container as it is.
-    """
-    path, source = Path(path), Path(source)
-    kind = clip_kind(path)
-    notes: list[str] = []
-    with whole_file(path, force) as partial, open_media(source, "a clip") as old:
-        picture = next((s for s in old.streams.video if not is_cover(s)), None)
-        if picture is None or not fits(picture, kind.container):
-            found = "holds no picture" if picture is None else f"has a picture that {kind.container} cannot hold"
-            raise InputError(f"{source} {found}; wanted another suffix than {path.suffix} for the output")
-        if replaced is None and old.streams.audio:
-            replaced = old.streams.best("audio").index
-        origin = max(Fraction(0), Fraction(old.start_time or 0, av.time_base))
-        options = RemuxOptions()
-        ticks = clock_of(Fraction(25), Fraction(0), picture.time_base)
-        with open_output(partial, kind.container, ticks, last=True, more=_keeps_all(old)) as whole:
-            _describe(whole, old, origin, None)
-            tracks: list[_Track] = []
-            copied: list[_Copied] = []
-            for template in old.streams:
-                if template.index == replaced:
-                    tracks.append(_Encoded(whole, sound, kind, options.sound_kbps, template))
-                    continue
-                track = _carried(whole, template, source, kind, origin, options, notes)
-                if isinstance(track, _Copied):
-                    copied.append(track)
-                elif track is not None:
-                    tracks.append(track)
-            if replaced is None:
-                tracks.append(_Encoded(whole, sound, kind, options.sound_kbps, None))
-            whole.start_encoding()
-            shown = Fraction(0)
-            for packet in _Copies(old, copied, kind).until(Fraction(10**9)):
-                time = packet.pts * packet.time_base
-                if packet.stream.type == "video":
-                    shown = max(shown, time + (packet.duration or 0) * packet.time_base)
-                for track in tracks:
-                    for other in track.until(min(time, shown)):
-                        whole.mux_one(other)
-                whole.mux_one(packet)
-            for track in tracks:
-                for other in (*track.until(shown), *track.finish()):
-                    whole.mux_one(other)
-    return notes
-
-
 # The picture
+
+# What players expect in a container, of what it can hold.
+_COPIED = {
+    "mp4": {"h264", "hevc", "av1", "vp9", "mpeg4"},
+    "mov": {"h264", "hevc", "av1", "mpeg4", "prores", "mjpeg", "dnxhd"},
+    "webm": {"vp8", "vp9", "av1"},
+}
+
+
+def copies_picture(path: str | Path, source: str | Path, layout: PlaneLayout) -> bool:
+    """Whether a clip's picture can go into another file without being encoded again; raises InputError."""
+    kind = clip_kind(Path(path))
+    with open_media(Path(source), "a clip") as media:
+        template = media.streams[layout.stream]
+        usual = _COPIED.get(kind.container)
+        return (usual is None or template.codec_context.name in usual) and fits(template, kind.container)
+
+
+def picture_end(source: Path, layout: PlaneLayout) -> Fraction:
+    """When a clip's last frame ends, by its packets: seconds from where the clip's own clock starts."""
+    end = Fraction(0)
+    with open_media(source, "a clip") as media:
+        try:
+            for packet in media.demux(media.streams[layout.stream]):
+                if packet.size and packet.pts is not None:
+                    length = packet.duration * packet.time_base if packet.duration else 1 / layout.rate
+                    end = max(end, packet.pts * packet.time_base + length - layout.origin)
+        except av.FFmpegError:
+            pass  # a damaged tail ends the picture
+    return end
 
 
 class _Picture:
