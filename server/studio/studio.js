@@ -1,38 +1,77 @@
 // The studio: the camera's pictures go out over /v1/live, the character's come back (docs/protocol.md).
 
-import { HEADER, JPEG, Wire } from "./wire.js";
+import { JPEG, Wire } from "./wire.js";
+import { Shrinker, everyPicture, openCamera, whyNoCamera } from "./camera.js";
+import { Microphone, Take } from "./take.js";
 
 const $ = (id) => document.getElementById(id);
 const actor = $("actor"), canvas = $("character"), paint = canvas.getContext("2d");
-const SIDE = 512, FPS = 30, IN_FLIGHT = 2;
+const FPS = 30, IN_FLIGHT = 2, FORGOTTEN_MS = 500; // a picture not answered by then was dropped
+const MEASURED = 300; // pictures that the meters tell of
 
-let wire = null, camera = null, recorder = null, lastTake = null, sending = 0, sinceSecond = 0;
+const state = { wire: null, camera: null, microphone: null, take: null, character: null, stopPictures: null, faceless: 0 };
+const session = sessionKey();
+const shrinker = new Shrinker();
+const inFlight = new Map(); // capture time, us -> when it was sent, ms
 const delays = [];
+let shownThisSecond = 0, heldBack = 0, due = 0, newest = -Infinity;
+
+// One key a browser, so that what OBS was told stays true; ?session= names another.
+function sessionKey() {
+  const asked = new URLSearchParams(location.search).get("session");
+  if (asked) return asked;
+  const random = Array.from(crypto.getRandomValues(new Uint8Array(12)), (b) => b.toString(16).padStart(2, "0")).join("");
+  try {
+    return (localStorage.understudy ??= random);
+  } catch {
+    return random; // storage is not allowed
+  }
+}
 
 function say(text, isError = false) {
-  $("status").textContent = text;
+  if ($("status").textContent !== text) $("status").textContent = text;
   $("status").classList.toggle("error", isError);
 }
 
-async function loadCast(select) {
+// Characters
+
+async function loadCast(chosen) {
   const names = await (await fetch("/v1/characters")).json();
-  $("cast").replaceChildren(...names.map((name) => new Option(name, name)));
-  if (select) $("cast").value = select;
-  await showPortrait();
+  $("cast").replaceChildren(...names.map(card));
+  choose(chosen ?? (names.includes(state.character) ? state.character : names[0]));
 }
 
-async function showPortrait() {
-  $("who").textContent = $("cast").value;
+function card(name) {
+  const label = document.createElement("label"), radio = document.createElement("input"), picture = new Image();
+  Object.assign(radio, { type: "radio", name: "character", value: name });
+  Object.assign(picture, { src: pictureOf(name), alt: "", loading: "lazy" });
+  radio.addEventListener("change", () => choose(name));
+  const caption = document.createElement("span");
+  caption.textContent = name;
+  label.append(radio, picture, caption);
+  return label;
+}
+
+const pictureOf = (name) => `/v1/characters/${encodeURIComponent(name)}/picture`;
+
+async function choose(name) {
+  state.character = name;
+  document.querySelector(`input[name=character][value="${CSS.escape(name)}"]`).checked = true;
+  $("who").textContent = name;
+  canvas.setAttribute("aria-label", `The character ${name}`);
+  if (state.wire) return state.wire.ask("character", name);
   const picture = new Image();
-  picture.src = `/v1/characters/${encodeURIComponent($("cast").value)}/picture`;
-  await picture.decode().then(() => draw(picture), () => say("That character's picture could not be shown.", true));
+  picture.src = pictureOf(name);
+  try {
+    await picture.decode();
+    if (!state.wire && state.character === name) draw(picture);
+  } catch {
+    say("That character's picture could not be shown. Choose another.", true);
+  }
 }
 
 function draw(image) {
-  if (canvas.width !== image.width || canvas.height !== image.height) {
-    canvas.width = image.width;
-    canvas.height = image.height;
-  }
+  if (canvas.width !== image.width || canvas.height !== image.height) Object.assign(canvas, { width: image.width, height: image.height });
   paint.drawImage(image, 0, 0);
 }
 
@@ -41,135 +80,191 @@ async function addPicture(file) {
   say(`Making ${file.name} ready …`);
   const form = new FormData();
   form.append("picture", file);
-  const answer = await fetch("/v1/characters", { method: "POST", body: form });
-  const body = await answer.json().catch(() => ({}));
-  if (!answer.ok) return say(`${body.detail ?? "The picture could not be used"}. Try another picture with one clear face.`, true);
-  await loadCast(body.name);
-  wire?.ask("character", body.name);
-  say(`${body.name} is ready.`);
+  try {
+    const answer = await fetch("/v1/characters", { method: "POST", body: form });
+    const body = await answer.json().catch(() => ({}));
+    if (!answer.ok) return say(`${body.detail ?? "The picture could not be used"}. Try another picture with one clear face.`, true);
+    await loadCast(body.name);
+    say(`${body.name} is ready.`);
+  } catch {
+    say("The server did not answer. See that it runs, then add the picture again.", true);
+  }
 }
+
+// Camera and stream
 
 async function start() {
-  if (camera) return stop("Stopped.");
+  if (state.camera) return stop("Stopped. Press Start camera to go on.");
+  $("start").disabled = true;
+  say("Waiting for the camera …");
   try {
-    camera = await navigator.mediaDevices.getUserMedia({ video: { width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: FPS } }, audio: true })
-      .catch(() => navigator.mediaDevices.getUserMedia({ video: true }));
+    state.camera = await openCamera();
   } catch (error) {
-    return say(error.name === "NotAllowedError"
-      ? "The camera is not allowed. Allow it in the address bar, then press Start camera again."
-      : "No camera was found. Plug one in, then press Start camera again.", true);
+    return say(whyNoCamera(error), true);
+  } finally {
+    $("start").disabled = false;
   }
-  actor.srcObject = camera;
+  actor.srcObject = state.camera;
   await actor.play();
-  connect();
+  $("you").classList.remove("off");
   $("start").textContent = "Stop camera";
-  camera.getVideoTracks()[0].addEventListener("ended", () => stop("The camera stopped. Press Start camera to go on."));
-  nextPicture();
+  listen();
+  watchTracks();
+  connect();
+  state.stopPictures = everyPicture(actor, sendPicture);
 }
 
-function stop(text) {
-  camera?.getTracks().forEach((track) => track.stop());
-  camera = null;
+function listen() {
+  if (!state.camera.getAudioTracks().length) return say("No microphone: takes will be silent.");
+  state.microphone = new Microphone(state.camera);
+}
+
+function watchTracks() {
+  const [camera] = state.camera.getVideoTracks(), [sound] = state.camera.getAudioTracks();
+  camera.addEventListener("ended", () => stop("The camera stopped. Plug it in again, then press Start camera.", true));
+  camera.addEventListener("mute", () => say("The camera sends no pictures. Wake it, or press Stop and Start camera.", true));
+  camera.addEventListener("unmute", () => say("Live."));
+  sound?.addEventListener("ended", () => say("The microphone stopped; you go on without sound. Stop and start the camera to get it back.", true));
+}
+
+function stop(text, isError = false) {
+  state.stopPictures?.();
+  state.camera?.getTracks().forEach((track) => track.stop());
   actor.srcObject = null;
-  if (recorder) finishTake();
-  wire?.close();
-  wire = null;
+  $("you").classList.add("off");
+  if (state.take) finishTake();
+  state.microphone?.close();
+  state.wire?.close();
+  Object.assign(state, { camera: null, microphone: null, wire: null, stopPictures: null });
   $("start").textContent = "Start camera";
   $("record").disabled = $("calibrate").disabled = true;
-  say(text);
+  say(text, isError);
 }
 
 function connect() {
-  wire = new Wire({ character: $("cast").value });
+  say("Connecting …");
+  const wire = state.wire = new Wire({ character: state.character, session });
   wire.onready = () => {
-    say("Live.");
-    sending = 0;
+    inFlight.clear();
     wire.ask("mirror", $("mirror").checked);
     wire.ask("intensity", Number($("intensity").value));
+    wire.ask("camera", $("view").value);
     $("record").disabled = $("calibrate").disabled = false;
+    say(state.take ? "Recording." : "Live.");
   };
-  wire.onpicture = async (timeUs, blob) => {
-    sending = Math.max(0, sending - 1);
-    const image = await createImageBitmap(blob);
-    draw(image);
-    image.close();
-    sinceSecond += 1;
-    requestAnimationFrame(() => delays.push(performance.now() - timeUs / 1000));
-  };
+  wire.onpicture = show;
   wire.onsaid = (message) => {
     if (message.type === "error") say(message.message, true);
-    if (message.type === "stats") $("dropped").textContent = message.dropped;
+    if (message.type === "stats") meter(message);
   };
-  wire.onlost = (reason, again) => say(again ? "The connection was lost; connecting again …" : reason, true);
+  wire.onlost = ({ code, reason, again }) => {
+    if (code === 4409) return stop("You went on in another tab. Press Start camera to perform here again.", true);
+    if (!again) return stop(`${reason || "The connection was refused"}. Load the page again.`, true);
+    say(state.take ? "The connection was lost; connecting again. The take goes on." : "The connection was lost; connecting again …", true);
+  };
 }
 
-const small = new OffscreenCanvas(SIDE, SIDE), smallPaint = small.getContext("2d", { alpha: false });
-let due = 0;
-
-function nextPicture() {
-  if (!camera) return;
-  const again = actor.requestVideoFrameCallback ? (f) => actor.requestVideoFrameCallback(f) : requestAnimationFrame;
-  again(() => nextPicture());
-  const now = performance.now();
-  if (now < due - 4 || sending >= IN_FLIGHT || !wire?.isReady) return;
+function sendPicture(capturedMs) {
+  const now = performance.now(), wire = state.wire;
+  for (const [timeUs, sent] of inFlight) if (now - sent > FORGOTTEN_MS) inFlight.delete(timeUs);
+  if (!wire?.isReady || now < due - 4 || !actor.videoWidth) return;
   due = Math.max(due + 1000 / FPS, now);
-  sending += 1;
-  const side = Math.min(actor.videoWidth, actor.videoHeight);
-  smallPaint.drawImage(actor, (actor.videoWidth - side) / 2, (actor.videoHeight - side) / 2, side, side, 0, 0, SIDE, SIDE);
-  small.convertToBlob({ type: "image/jpeg", quality: 0.85 }).then((blob) => wire?.picture(JPEG, now * 1000, blob));
+  if (inFlight.size >= IN_FLIGHT) {
+    heldBack += 1;
+    return;
+  }
+  const timeUs = Math.round(capturedMs * 1000);
+  inFlight.set(timeUs, now);
+  shrinker.jpeg(actor).then((blob) => wire.picture(JPEG, timeUs, blob), () => inFlight.delete(timeUs));
 }
 
-function record() {
-  if (recorder) return finishTake();
-  const stream = canvas.captureStream(FPS);
-  camera.getAudioTracks().forEach((track) => stream.addTrack(track));
-  const types = ["video/mp4;codecs=avc1,mp4a.40.2", "video/mp4", "video/webm;codecs=vp9,opus", "video/webm"];
-  const type = types.find((t) => MediaRecorder.isTypeSupported(t));
-  const parts = [];
-  recorder = new MediaRecorder(stream, { mimeType: type, videoBitsPerSecond: 8_000_000 });
-  recorder.ondataavailable = (event) => parts.push(event.data);
-  recorder.onstop = () => {
-    if (lastTake) URL.revokeObjectURL(lastTake);
-    lastTake = URL.createObjectURL(new Blob(parts, { type }));
-    $("download").href = lastTake;
-    $("download").download = type.startsWith("video/mp4") ? "take.mp4" : "take.webm";
-    $("download").hidden = false;
-    say("The take is ready to download.");
-  };
-  recorder.start(1000);
-  $("record").textContent = "Stop recording";
-  $("record").classList.add("on");
-  say("Recording.");
+async function show(timeUs, blob) {
+  for (const sent of inFlight.keys()) if (sent <= timeUs) inFlight.delete(sent);
+  const image = await createImageBitmap(blob);
+  if (timeUs > newest || timeUs < newest - 5e6) { // decoding may overtake; a clock may begin anew
+    newest = timeUs;
+    draw(image);
+    canvas.dataset.time = timeUs; // when what is shown was captured, us
+    shownThisSecond += 1;
+    requestAnimationFrame(() => {
+      delays.push(performance.now() - timeUs / 1000);
+      if (delays.length > MEASURED) delays.shift();
+    });
+  }
+  image.close();
 }
 
-function finishTake() {
-  recorder.stop();
-  recorder = null;
-  $("record").textContent = "Record";
-  $("record").classList.remove("on");
+// Meters
+
+function quantile(q) {
+  const sorted = [...delays].sort((a, b) => a - b);
+  return sorted.length ? sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))] : 0;
+}
+
+function meter(stats) {
+  $("dropped").textContent = stats.dropped + heldBack;
+  $("server").textContent = `${Math.round(stats.p50_ms)} ms`;
+  const lost = stats.faceless - state.faceless;
+  state.faceless = stats.faceless;
+  if (lost > 10) say("No face is seen. Face the camera, with light from the front.", true);
+  else if ($("status").textContent.startsWith("No face")) say(state.take ? "Recording." : "Live.");
 }
 
 setInterval(() => {
-  $("fps").textContent = wire ? sinceSecond : "–";
-  sinceSecond = 0;
-  if (delays.length) {
-    const sorted = delays.splice(0).sort((a, b) => a - b);
-    $("delay").textContent = Math.round(sorted[sorted.length >> 1]);
-  }
-  if (wire?.isReady) wire.ask("stats");
+  $("fps").textContent = state.wire ? shownThisSecond : "–";
+  shownThisSecond = 0;
+  $("delay").textContent = delays.length ? `${Math.round(quantile(0.5))} ms` : "–";
+  $("delay-worst").textContent = delays.length ? `1 in 100: ${Math.round(quantile(0.99))} ms` : "";
+  if (state.take) $("clock").textContent = `${Math.floor(state.take.seconds / 60)}:${String(Math.floor(state.take.seconds % 60)).padStart(2, "0")}`;
+  state.wire?.ask("stats");
 }, 1000);
+setInterval(() => { $("loudness").value = state.microphone?.loudness ?? 0; }, 100);
+
+// Takes
+
+function record() {
+  if (state.take) return finishTake();
+  state.take = new Take(canvas, state.microphone?.delayed(quantile(0.5)) ?? [], FPS);
+  $("record").textContent = "Stop recording";
+  $("record").classList.add("on");
+  $("clock").hidden = false;
+  say("Recording.");
+}
+
+async function finishTake() {
+  const take = state.take;
+  state.take = null;
+  $("record").textContent = "Record";
+  $("record").classList.remove("on");
+  $("clock").hidden = true;
+  const { url, name } = await take.finish();
+  if ($("download").href) URL.revokeObjectURL($("download").href);
+  Object.assign($("download"), { href: url, download: name });
+  $("played").src = url;
+  $("take").hidden = false;
+  if (state.camera) say("The take is ready to play and download.");
+}
+
+// Controls
+
+function calibrate() {
+  state.wire?.ask("calibrate");
+  say("Your face as it is now is neutral.");
+}
+
+function mirror() {
+  state.wire?.ask("mirror", $("mirror").checked);
+  actor.classList.toggle("mirrored", $("mirror").checked);
+}
 
 $("start").addEventListener("click", start);
 $("record").addEventListener("click", record);
-$("calibrate").addEventListener("click", () => { wire?.ask("calibrate"); say("Your face as it is now is neutral."); });
-$("cast").addEventListener("change", () => { wire?.ask("character", $("cast").value); showPortrait(); });
+$("calibrate").addEventListener("click", calibrate);
+$("mirror").addEventListener("change", mirror);
+$("view").addEventListener("change", () => state.wire?.ask("camera", $("view").value));
 $("intensity").addEventListener("input", () => {
   $("intensity-value").textContent = Number($("intensity").value).toFixed(1);
-  wire?.ask("intensity", Number($("intensity").value));
-});
-$("mirror").addEventListener("change", () => {
-  wire?.ask("mirror", $("mirror").checked);
-  actor.classList.toggle("mirrored", $("mirror").checked);
+  state.wire?.ask("intensity", Number($("intensity").value));
 });
 $("picture").addEventListener("change", (event) => addPicture(event.target.files[0]));
 for (const name of ["dragover", "drop", "dragleave"]) {
@@ -179,6 +274,25 @@ for (const name of ["dragover", "drop", "dragleave"]) {
     if (name === "drop") addPicture(event.dataTransfer.files[0]);
   });
 }
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("select, input:not([type=checkbox], [type=radio], [type=range])")) return;
+  const key = event.key.toLowerCase();
+  if (key === "r" && !$("record").disabled) record();
+  if (key === "n" && !$("calibrate").disabled) calibrate();
+  if (key === "m") {
+    $("mirror").checked = !$("mirror").checked;
+    mirror();
+  }
+});
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) return;
+  state.wire?.hurry();
+  state.microphone?.context.resume();
+  if (state.camera && actor.paused) actor.play();
+});
+window.addEventListener("online", () => state.wire?.hurry());
 
-loadCast().catch(() => say("The server does not answer. Is `understudy serve` running?", true));
-export { HEADER };
+for (const [id, path] of [["obs-cut-out", "/stage.html?cut_out=1&session="], ["obs-whole", "/stage.html?session="], ["mjpeg", "/v1/watch.mjpeg?session="]]) {
+  $(id).href = $(id).textContent = `${location.origin}${path}${encodeURIComponent(session)}`;
+}
+loadCast().catch(() => say("The server does not answer. See that `understudy serve` runs, then load the page again.", true));

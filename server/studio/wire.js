@@ -1,12 +1,12 @@
 // The client's end of /v1/live (docs/protocol.md): a hello, then pictures with their times, and JSON.
 // A lost connection is taken up again under the same session.
 
-export const VERSION = 1, HEADER = 9, JPEG = 1, WEBP = 2, PCM16 = 4;
-const AGAIN_MS = [250, 500, 1000, 2000];
-const FINAL = [4400, 4403, 4409];
+export const VERSION = 1, HEADER = 9, JPEG = 1, WEBP = 2;
+const AGAIN_MS = [100, 250, 500, 1000, 2000];
+const FINAL = [4400, 4403, 4409]; // trying again would end the same way
 
 export class Wire {
-  constructor({ character, session = null }) {
+  constructor({ character, session }) {
     this.character = character;
     this.session = session;
     this.isReady = false;
@@ -16,18 +16,24 @@ export class Wire {
   }
 
   open() {
+    clearTimeout(this.timer);
     const scheme = location.protocol === "https:" ? "wss" : "ws";
-    this.socket = new WebSocket(`${scheme}://${location.host}/v1/live`);
-    this.socket.binaryType = "arraybuffer";
-    this.socket.onopen = () => this.send({ type: "hello", version: VERSION, character: this.character, session: this.session });
-    this.socket.onmessage = ({ data }) => (typeof data === "string" ? this.said(JSON.parse(data)) : this.shown(data));
-    this.socket.onclose = ({ code, reason }) => {
+    const socket = this.socket = new WebSocket(`${scheme}://${location.host}/v1/live`);
+    socket.binaryType = "arraybuffer";
+    socket.onopen = () => socket.send(JSON.stringify({ type: "hello", version: VERSION, character: this.character, session: this.session }));
+    socket.onmessage = ({ data }) => (typeof data === "string" ? this.said(JSON.parse(data)) : this.shown(data));
+    socket.onclose = ({ code, reason }) => {
+      if (socket !== this.socket || this.closed) return;
       this.isReady = false;
-      if (this.closed) return;
       const again = !FINAL.includes(code);
-      this.onlost(reason || "The connection was lost.", again);
       if (again) this.timer = setTimeout(() => this.open(), AGAIN_MS[Math.min(this.tries++, AGAIN_MS.length - 1)]);
+      this.onlost({ code, reason, again, tries: this.tries });
     };
+  }
+
+  // Do not wait for the next try: the page is looked at again, or the network is back.
+  hurry() {
+    if (!this.closed && this.socket.readyState > WebSocket.OPEN) this.open();
   }
 
   said(message) {
@@ -45,26 +51,28 @@ export class Wire {
     this.onpicture(Number(view.getBigInt64(1)), new Blob([new Uint8Array(data, HEADER)], { type }));
   }
 
+  // What is written already and not yet on its way, bytes.
+  get waiting() { return this.socket.bufferedAmount; }
+
   async picture(kind, timeUs, blob) {
     const payload = new Uint8Array(await blob.arrayBuffer());
     const message = new Uint8Array(HEADER + payload.length);
     const view = new DataView(message.buffer);
     view.setUint8(0, kind);
-    view.setBigInt64(1, BigInt(Math.round(timeUs)));
+    view.setBigInt64(1, BigInt(timeUs));
     message.set(payload, HEADER);
     if (this.isReady) this.socket.send(message);
   }
 
   ask(type, value) {
     if (type === "character") this.character = value;
-    if (this.isReady) this.send(value === undefined ? { type } : { type, value });
+    if (this.isReady) this.socket.send(JSON.stringify(value === undefined ? { type } : { type, value }));
   }
-
-  send(message) { this.socket.send(JSON.stringify(message)); }
 
   close() {
     this.closed = true;
+    this.isReady = false;
     clearTimeout(this.timer);
-    this.socket.close();
+    this.socket.close(1000);
   }
 }

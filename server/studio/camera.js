@@ -1,0 +1,66 @@
+// The camera's pictures, one call for each, made small enough to send.
+
+const LONGEST_PX = 640; // of a picture that is sent; a face needs no more
+const QUALITY = 0.85;
+
+// Camera and microphone; the camera alone where there is no microphone. Throws what getUserMedia throws.
+export async function openCamera() {
+  const video = { width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 30 }, facingMode: "user" };
+  const audio = { echoCancellation: false, noiseSuppression: true, autoGainControl: true };
+  try {
+    return await navigator.mediaDevices.getUserMedia({ video, audio });
+  } catch (error) {
+    if (error.name === "NotAllowedError" && !(await isAllowed("microphone"))) {
+      return navigator.mediaDevices.getUserMedia({ video });
+    }
+    if (["NotFoundError", "NotReadableError", "OverconstrainedError"].includes(error.name)) {
+      return navigator.mediaDevices.getUserMedia({ video });
+    }
+    throw error;
+  }
+}
+
+async function isAllowed(name) {
+  try {
+    return (await navigator.permissions.query({ name })).state !== "denied";
+  } catch {
+    return true;
+  }
+}
+
+// In words, with what to do next.
+export function whyNoCamera(error) {
+  if (!navigator.mediaDevices) return "Browsers give cameras only to pages from this machine or over https. Open http://localhost:PORT/, or serve through https.";
+  if (error.name === "NotAllowedError") return "The camera is not allowed. Allow it in the address bar, then press Start camera again.";
+  if (error.name === "NotReadableError") return "Another program uses the camera. Close it, then press Start camera again.";
+  return "No camera was found. Plug one in, then press Start camera again.";
+}
+
+// Calls `each(capturedMs)` for every new picture of a playing video, until the returned function is called.
+export function everyPicture(video, each) {
+  let on = true;
+  const next = (now, frame) => {
+    if (!on) return;
+    if (frame || video.readyState >= 2) each(frame?.captureTime ?? now);
+    ask();
+  };
+  const ask = () => (video.requestVideoFrameCallback ? video.requestVideoFrameCallback(next) : requestAnimationFrame(next));
+  ask();
+  return () => { on = false; };
+}
+
+// What the video shows now as a JPEG blob.
+export class Shrinker {
+  constructor() {
+    this.canvas = new OffscreenCanvas(16, 16);
+    this.paint = this.canvas.getContext("2d", { alpha: false });
+  }
+
+  jpeg(video) {
+    const scale = Math.min(1, LONGEST_PX / Math.max(video.videoWidth, video.videoHeight));
+    const width = Math.max(16, Math.round(video.videoWidth * scale)), height = Math.max(16, Math.round(video.videoHeight * scale));
+    if (this.canvas.width !== width || this.canvas.height !== height) Object.assign(this.canvas, { width, height });
+    this.paint.drawImage(video, 0, 0, width, height);
+    return this.canvas.convertToBlob({ type: "image/jpeg", quality: QUALITY });
+  }
+}

@@ -1,0 +1,61 @@
+// Recording: the character's canvas and the microphone, the sound held back by as much as the picture is late.
+
+const TYPES = ["video/mp4;codecs=avc1.42E01F,mp4a.40.2", "video/mp4;codecs=avc1,opus", "video/mp4", "video/webm;codecs=vp9,opus", "video/webm"];
+const LONGEST_DELAY_S = 2;
+
+// The microphone as it is heard: how loud, and a delayed copy for the recording.
+export class Microphone {
+  constructor(stream) {
+    this.context = new AudioContext();
+    this.source = this.context.createMediaStreamSource(new MediaStream(stream.getAudioTracks()));
+    this.analyser = this.context.createAnalyser();
+    this.analyser.fftSize = 1024;
+    this.samples = new Float32Array(this.analyser.fftSize);
+    this.delay = this.context.createDelay(LONGEST_DELAY_S);
+    this.out = this.context.createMediaStreamDestination();
+    this.source.connect(this.analyser);
+    this.source.connect(this.delay).connect(this.out);
+    this.context.resume();
+  }
+
+  // 0 silent to 1 loudest, on a scale of 60 dB.
+  get loudness() {
+    this.analyser.getFloatTimeDomainData(this.samples);
+    const power = this.samples.reduce((sum, x) => sum + x * x, 0) / this.samples.length;
+    return Math.max(0, Math.min(1, 1 + Math.log10(power + 1e-12) / 6));
+  }
+
+  delayed(ms) {
+    this.delay.delayTime.value = Math.min(LONGEST_DELAY_S, ms / 1000);
+    return this.out.stream.getAudioTracks();
+  }
+
+  close() { this.context.close(); }
+}
+
+// Begins at once; `finish()` resolves to { url, name }.
+export class Take {
+  constructor(canvas, soundTracks, fps) {
+    const stream = canvas.captureStream(fps);
+    soundTracks.forEach((track) => stream.addTrack(track));
+    this.type = TYPES.find((type) => MediaRecorder.isTypeSupported(type));
+    this.parts = [];
+    this.begun = performance.now();
+    this.recorder = new MediaRecorder(stream, { mimeType: this.type, videoBitsPerSecond: 8_000_000 });
+    this.recorder.ondataavailable = (event) => this.parts.push(event.data);
+    this.recorder.start(1000);
+  }
+
+  get seconds() { return (performance.now() - this.begun) / 1000; }
+
+  finish() {
+    return new Promise((resolve) => {
+      this.recorder.onstop = () => resolve({
+        url: URL.createObjectURL(new Blob(this.parts, { type: this.type })),
+        name: this.type.startsWith("video/mp4") ? "take.mp4" : "take.webm",
+      });
+      if (this.recorder.state === "inactive") this.recorder.onstop();
+      else this.recorder.stop();
+    });
+  }
+}

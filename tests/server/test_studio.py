@@ -1,0 +1,265 @@
+"""The studio page in a real browser, with a camera and a microphone that are files."""
+
+from __future__ import annotations
+
+import base64
+import os
+import shutil
+import wave
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from perfcap.expression import template
+from perfcap.face import MediaPipeFaces
+from perfcap.written import Script
+from runtime.records import Cue
+from server.demo import ADMIRAL, ASTRONAUT
+from server.pictures import encode
+from server.wire import Kind
+from synth.retarget import Retarget, RetargetOptions
+from synth.rig import rig
+from synth.warp import WarpRenderer
+from tests.server.serving import Running, serving
+
+Rgb = NDArray[np.uint8]
+pytestmark = pytest.mark.slow
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+SHOTS = os.environ.get("UNDERSTUDY_SCREENSHOTS")  # a folder to keep pictures of the page in; docs/images has some
+
+# What the page sends is kept by its capture time, so that what the canvas shows can be compared with it.
+KEEP_SENT = """
+  window.sent = new Map();
+  const send = WebSocket.prototype.send;
+  WebSocket.prototype.send = function (message) {
+    if (message instanceof Uint8Array) window.sent.set(String(new DataView(message.buffer).getBigInt64(1)), message.slice(9));
+    if (window.sent.size > 300) window.sent.delete(window.sent.keys().next().value);
+    return send.call(this, message);
+  };
+"""
+# Pairs of what was sent and what the canvas showed of it, with the time of showing, for at least so long and so many.
+SAMPLE = """async ([leastMs, leastN, mostMs]) => {
+  const canvas = document.getElementById("character"), small = document.createElement("canvas"), out = [], begun = performance.now();
+  Object.assign(small, { width: 256, height: Math.round(256 * canvas.height / canvas.width) });
+  const base64 = (bytes) => btoa(Array.from(bytes, (b) => String.fromCharCode(b)).join(""));
+  let last = canvas.dataset.time;
+  for (let now = begun; now < begun + mostMs && (now < begun + leastMs || out.length < leastN); now = performance.now()) {
+    await new Promise((done) => setTimeout(done, 80));
+    if (canvas.dataset.time === last || !window.sent.has(canvas.dataset.time)) continue;
+    last = canvas.dataset.time;
+    small.getContext("2d").drawImage(canvas, 0, 0, small.width, small.height);
+    out.push([performance.now(), base64(window.sent.get(last)), small.toDataURL("image/jpeg", 0.85).split(",")[1]]);
+  }
+  return out;
+}"""
+
+
+@pytest.fixture(scope="module")
+def camera(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Seven seconds of a portrait that opens and shuts its mouth, turns and blinks: a film for a fake camera."""
+    pytest.importorskip("skimage", reason="scikit-image brings the face; pip install scikit-image")
+    rgb = ASTRONAUT.load()
+    character = rig(rgb, MediaPipeFaces(still=True).find(rgb)[0], template())
+    jaw = ((0.0, 0.0), (0.7, 0.0), (1.1, 0.7), (1.5, 0.1), (1.9, 0.8), (2.6, 0.0), (3.2, 0.5), (3.5, 0.0), (4.2, 0.9), (5.0, 0.2), (5.5, 0.6), (6.2, 0.0), (7.0, 0.0))  # fmt: skip
+    smile = ((0.0, 0.0), (5.0, 0.0), (5.8, 0.6), (6.6, 0.0))
+    script = Script(Fraction(7), {
+        "jawOpen": jaw, "mouthSmileLeft": smile, "mouthSmileRight": smile,
+        "yaw": ((0.0, 0.0), (2.0, 8.0), (4.5, -8.0), (7.0, 0.0)),
+    })  # fmt: skip
+    motions = [script(Fraction(i, 30)) for i in range(210)]
+    retarget, renderer = Retarget(character, template(), motions[:1], RetargetOptions()), WarpRenderer(character)
+    film = tmp_path_factory.mktemp("camera") / "camera.mjpeg"
+    shots = (np.asarray(renderer.render(Cue(time=m.time, motion=retarget(m))).rgb) for m in motions)
+    film.write_bytes(b"".join(encode(shot, Kind.JPEG) for shot in shots))
+    with wave.open(str(film.with_name("microphone.wav")), "wb") as sound:
+        sound.setparams((1, 2, 48_000, 0, "NONE", ""))
+        t = np.arange(48_000 * 3) / 48_000
+        sound.writeframes((9000 * np.sin(2 * np.pi * 440 * t)).astype("<i2").tobytes())
+    return film
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("matplotlib", reason="matplotlib brings a face; pip install matplotlib")
+    folder = tmp_path_factory.mktemp("data")
+    (folder / "characters").mkdir()
+    for name, portrait in (("astronaut", ASTRONAUT), ("admiral", ADMIRAL)):
+        Image.fromarray(portrait.load()).save(folder / "characters" / f"{name}.png")
+    tall = np.asarray(cv2.copyMakeBorder(ASTRONAUT.load()[:, 96:416], 0, 60, 0, 0, cv2.BORDER_REPLICATE), np.uint8)
+    Image.fromarray(tall).save(folder / "characters" / "tall.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(data: Path) -> Iterator[Running]:
+    with serving(data) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def browser(camera: Path) -> Iterator[Any]:
+    api = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser; pip install playwright")
+    if CHROMIUM is None:
+        pytest.skip("there is no Chromium; apt-get install chromium")
+    with api.sync_playwright() as playwright:
+        arguments = [
+            "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync", "--disable-background-networking",
+            "--disable-component-update", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream",
+            f"--use-file-for-fake-video-capture={camera}",
+            f"--use-file-for-fake-audio-capture={camera.with_name('microphone.wav')}",
+        ]  # fmt: skip
+        found = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield found
+        found.close()
+
+
+@dataclass
+class Studio:
+    """The page, and what its console said."""
+
+    page: Any
+    errors: list[str] = field(default_factory=list)
+
+    def says(self, text: str, within_ms: int = 60_000) -> None:
+        self.page.wait_for_function(
+            "text => document.getElementById('status').textContent.includes(text)", arg=text, timeout=within_ms
+        )
+
+    def begin(self) -> None:
+        self.page.click("#start")
+        self.says("Live.")
+
+    def shot(self, name: str) -> None:
+        if SHOTS:
+            self.page.screenshot(path=f"{SHOTS}/{name}.png", full_page=True)
+
+    def shown(self, id_: str) -> str:
+        return str(self.page.inner_text(f"#{id_}"))
+
+
+@contextmanager
+def opened(browser: Any, at: str, *, forgive: str = "\0", **options: Any) -> Iterator[Studio]:
+    """The page in a context of its own; whatever the console says, but for `forgive`, fails the test."""
+    context = browser.new_context(**{"viewport": {"width": 1160, "height": 900}, **options})
+    context.grant_permissions(["camera", "microphone"])
+    context.add_init_script(KEEP_SENT)
+    studio = Studio(context.new_page())
+    studio.page.on("console", lambda m: m.type in ("error", "warning") and studio.errors.append(m.text))
+    studio.page.on("pageerror", lambda error: studio.errors.append(str(error)))
+    studio.page.goto(f"http://{at}/")
+    studio.page.wait_for_selector(".cast input")
+    try:
+        yield studio
+        assert [e for e in studio.errors if forgive not in e] == []
+    finally:
+        context.close()
+
+
+def mouths(samples: list[list[Any]], which: int, finder: MediaPipeFaces) -> NDArray[np.float64]:
+    """How far the mouth of each sampled picture is open, in distances of the outer eye corners."""
+    out = []
+    for sample in samples:
+        bgr = cv2.imdecode(np.frombuffer(base64.b64decode(sample[which]), np.uint8), cv2.IMREAD_COLOR)
+        found = finder.find(np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8))
+        p = found[0].landmarks if found else np.full((478, 3), np.nan)
+        out.append(float(np.linalg.norm(p[14, :2] - p[13, :2]) / np.linalg.norm(p[33, :2] - p[263, :2])))
+    return np.array(out)
+
+
+def test_an_actor_sees_their_character_move_with_them_and_takes_the_take_home(
+    browser: Any, server: Running, tmp_path: Path
+) -> None:
+    with opened(browser, server.at) as studio:
+        studio.shot("studio-begin")
+        studio.page.check("input[value=admiral]", force=True)
+        studio.begin()
+        studio.page.wait_for_timeout(3000)
+        samples = studio.page.evaluate(SAMPLE, [10_000, 40, 60_000])
+        studio.shot("studio-live")
+        assert samples[-1][0] - samples[0][0] > 8_000
+        was, now = (mouths(samples, i, MediaPipeFaces()) for i in (1, 2))
+        seen = np.isfinite(was) & np.isfinite(now)
+        assert seen.mean() > 0.9
+        r = float(np.corrcoef(was[seen], now[seen])[0, 1])
+        print(
+            f"mouth of actor and character: r {r:.3f} in {seen.sum()}; {studio.shown('delay')}, {studio.shown('fps')} a second"
+        )
+        assert r > 0.8
+        assert float(studio.shown("delay").split()[0]) > 0
+        assert studio.page.evaluate("document.getElementById('loudness').value") > 0.3
+
+        studio.page.keyboard.press("r")
+        studio.says("Recording")
+        studio.page.wait_for_timeout(3000)
+        studio.page.click("#record")
+        studio.says("ready to play and download")
+        with studio.page.expect_download() as download:
+            studio.page.click("#download")
+        path = tmp_path / download.value.suggested_filename
+        download.value.save_as(path)
+        studio.page.wait_for_function("document.getElementById('played').readyState >= 2")
+        studio.shot("studio-take")
+    with av.open(str(path)) as take:
+        frames = [f.to_ndarray(format="rgb24") for f in take.decode(video=0)]
+    with av.open(str(path)) as take:
+        sound = np.concatenate([f.to_ndarray().ravel() for f in take.decode(audio=0)])
+    assert len(frames) >= 20
+    assert frames[-1].shape == (512, 512, 3)
+    assert MediaPipeFaces(still=True).find(np.asarray(frames[-1], np.uint8))
+    assert np.abs(sound.astype(float)).max() > 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_fits_a_phone_in_the_light_and_in_the_dark(browser: Any, server: Running, scheme: str) -> None:
+    phone = {"viewport": {"width": 390, "height": 844}, "color_scheme": scheme, "is_mobile": True, "has_touch": True}
+    with opened(browser, server.at, **phone) as studio:
+        studio.page.check("input[value=tall]", force=True)
+        studio.begin()
+        studio.page.wait_for_timeout(1500)
+        studio.shot(f"studio-phone-{scheme}")
+        assert studio.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        ground = studio.page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert (sum(map(int, ground[4:-1].split(","))) > 384) == (scheme == "light")
+        box = studio.page.locator("#character").bounding_box()
+        assert box["width"] * box["height"] > 0.3 * 390 * 844  # a vertical picture fills the stage
+        assert box["height"] / box["width"] == pytest.approx(572 / 320, rel=0.02)
+
+
+def test_everything_can_be_reached_and_done_by_keyboard(browser: Any, server: Running) -> None:
+    with opened(browser, server.at) as studio:
+        seen = []
+        for _ in range(8):
+            studio.page.keyboard.press("Tab")
+            seen.append(studio.page.evaluate("document.activeElement.id || document.activeElement.name"))
+        for wanted in ("start", "character", "picture", "intensity", "mirror", "view"):
+            assert wanted in seen
+        studio.page.focus("#start")
+        studio.page.keyboard.press("Enter")
+        studio.says("Live.")
+        studio.page.keyboard.press("m")
+        assert studio.page.is_checked("#mirror")
+        studio.page.keyboard.press("n")
+        studio.says("neutral")
+
+
+def test_a_picture_is_added_or_refused_in_words(browser: Any, server: Running, tmp_path: Path) -> None:
+    Image.fromarray(np.ascontiguousarray(ASTRONAUT.load()[:, ::-1])).save(tmp_path / "mirrored.png")
+    Image.fromarray(np.zeros((200, 200, 3), np.uint8)).save(tmp_path / "dark.png")
+    with opened(browser, server.at, forgive="422") as studio:
+        studio.page.set_input_files("#picture", tmp_path / "mirrored.png")
+        studio.says("mirrored is ready")
+        assert studio.page.is_checked("input[value=mirrored]")
+        studio.page.set_input_files("#picture", tmp_path / "dark.png")
+        studio.says("dark.png shows no face")
+        studio.says("Try another picture")
+        studio.shot("studio-refused")
