@@ -20,12 +20,14 @@ from audio.mouth_shape import CONTROLS
 Floats = NDArray[np.float64]
 
 REACH_S = 0.6  # an offset may be so large either way
-SLOW_S = 0.5  # what changes over more than this is not a syllable; standard deviation of a Gaussian
-FAST_S = 0.03  # and what changes over less is noise
-# How much each control has to say.
-SAYS = {"opening": 1.0, "width": 0.5, "chin": 1.0, "lips": 0.5, "corners": 0.25, "reach": 0.5}
+SLOW_S = 0.3  # what changes over more than this is not a syllable; standard deviation of a Gaussian
+FAST_S = 0.05  # and what changes over less is noise
+SAYS = ("opening", "width", "chin", "upper", "lips")  # controls that tell; corners and reach follow the mood
+_SAYS = [CONTROLS.index(name) for name in SAYS]
 TALKS_S = 0.5  # within this of a voice somebody talks
 NEEDED_S = 0.8  # of talk, below which there is nothing to measure
+DOUBTED = (0.3, 1.0)  # agreement times the square root of seconds: what chance does half the time, and never did
+LEAD = 0.3  # of the best offset over all others that makes it plain
 BESIDE_S = 0.12  # offsets this near the best belong to the same peak
 
 
@@ -52,8 +54,8 @@ def measure(times: Floats, seen: Floats, weight: Floats, heard: Curve) -> Offset
     shown = weight > 0.5
     if talked_s < NEEDED_S or not shown.any():
         return None
-    mouth = _syllables(np.stack([np.interp(clock, times[shown], control[shown]) for control in seen.T], 1))
-    asked = _syllables(heard.at(longer).astype(np.float64))
+    mouth = _syllables(np.stack([np.interp(clock, times[shown], control[shown]) for control in seen[:, _SAYS].T], 1))
+    asked = _syllables(heard.at(longer)[:, _SAYS].astype(np.float64))
     lags = range(2 * reach + 1)
     agreement = np.array([_agreement(mouth, asked[lag : lag + len(clock)], known) for lag in lags])
     best = int(np.argmax(agreement))
@@ -74,22 +76,20 @@ def _talked(heard: Curve, clock: Floats) -> Floats:
 
 
 def _syllables(controls: Floats) -> Floats:
-    """Of controls [N, 7] over time, what is neither mood nor noise."""
+    """How fast controls [N, 5] change, mood and noise aside: what opens and shuts tells more than what is open."""
     from scipy.ndimage import gaussian_filter1d
 
     fast = gaussian_filter1d(controls, FAST_S * RATE, axis=0, mode="nearest")
-    return np.asarray(fast - gaussian_filter1d(controls, SLOW_S * RATE, axis=0, mode="nearest"))
+    slow = gaussian_filter1d(controls, SLOW_S * RATE, axis=0, mode="nearest")
+    return np.asarray(np.gradient(fast - slow, axis=0), np.float64) * RATE
 
 
 def _agreement(mouth: Floats, asked: Floats, known: Floats) -> float:
-    """How alike two courses of controls [N, 7] are: their correlations, weighed by what each control has to say."""
+    """How alike two courses of controls [N, 5] are where they are known: the mean of their correlations."""
     share = (known / known.sum())[:, None]
     a, b = mouth - (share * mouth).sum(0), asked - (share * asked).sum(0)
     both, one, other = ((share * x * y).sum(0) for x, y in ((a, b), (a, a), (b, b)))
-    return float(_SAYS @ (both / np.sqrt(one * other + 1e-12)) / _SAYS.sum())
-
-
-_SAYS = np.array([SAYS.get(name, 0.0) for name in CONTROLS])
+    return float((both / np.sqrt(np.maximum(one * other, 1e-24))).mean())
 
 
 def _vertex(curve: Floats, peak: int) -> float:
@@ -102,8 +102,12 @@ def _vertex(curve: Floats, peak: int) -> float:
 
 
 def _confidence(curve: Floats, best: int, talked_s: float) -> float:
-    """How sure it is that the best of all offsets is the right one, 0..1."""
+    """How sure it is that the best of all offsets is the right one, 0..1.
+
+    Ninety pairs of a mouth and another clip's sound agreed by chance as DOUBTED says at most, nearly: the longer
+    somebody talks, the less. And there may be no other offset that is nearly as good.
+    """
     beside = np.abs(np.arange(len(curve)) - best) > BESIDE_S * RATE
-    rest = curve[beside]
-    stands_out = (curve[best] - rest.max()) / max(float(rest.std()), 1e-3)
-    return float(np.clip(curve[best] / 0.4, 0, 1) * np.clip(stands_out / 1.5, 0, 1) * np.clip(talked_s / 2, 0, 1))
+    lead = (curve[best] - curve[beside].max()) / max(float(curve[best]), 1e-6)
+    plain = (curve[best] * np.sqrt(talked_s) - DOUBTED[0]) / (DOUBTED[1] - DOUBTED[0])
+    return float(np.clip(plain, 0, 1) * np.clip(lead / LEAD, 0, 1))

@@ -28,7 +28,7 @@ from runtime.output import check_output, partial_path, write_failure
 from runtime.planes import PlaneFrame, PlaneLayout
 from runtime.sound import encoder_layout, encoder_rate, inspect_sound
 from runtime.splice import Splice
-from runtime.video import KINDS, Kind, clock_of, open_media, open_output
+from runtime.video import KINDS, Kind, clock_of, is_cover, open_media, open_output
 
 log = logging.getLogger(__name__)
 
@@ -54,16 +54,13 @@ _FULL_DISK = (28, 122, 27)  # ENOSPC, EDQUOT, EFBIG
 class RemuxOptions:
     """How a clip's picture and its new sound are encoded."""
 
-    crf: int = 15  # H.264 quality, 0 without loss to 51
+    crf: int = 15  # quality, 0 without loss to 51, of H.264 and much the same of VP9
     preset: str = "veryfast"  # x264 speed; slower ones make smaller files, not better pictures
-    vp9_crf: int = 20  # the same for .webm, 0 to 63
     sound_kbps: int = 128  # a channel
 
     def __post_init__(self) -> None:
         if not 0 <= self.crf <= 51:
             raise ValueError(f"crf is {self.crf}, wanted 0 to 51")
-        if not 0 <= self.vp9_crf <= 63:
-            raise ValueError(f"vp9_crf is {self.vp9_crf}, wanted 0 to 63")
 
 
 def clip_kind(path: Path) -> Kind:
@@ -336,7 +333,7 @@ def _encoder_options(encoder: str, options: RemuxOptions) -> dict[str, str]:
         # without B-frames every frame's time and duration stand in the file as they are, and it is a third faster
         return {"crf": str(options.crf), "preset": options.preset, "bf": "0"}
     return {
-        "crf": str(options.vp9_crf),
+        "crf": str(options.crf),
         "b": "0",
         "deadline": "realtime",
         "cpu-used": "7",
@@ -427,7 +424,7 @@ class _Copies:
                 return  # a damaged tail ends what goes along
             if packet is None:
                 return
-            if packet.size and (packet.pts is not None or packet.dts is not None):
+            if packet.size and (packet.pts is not None or packet.dts is not None or is_cover(packet.stream)):
                 made = self._by_index[packet.stream.index].packet(packet)
                 if made is not None:
                     yield made
@@ -438,11 +435,10 @@ class _Copies:
             self._held = None
             if packet is None:
                 return
-            begin = packet.pts * packet.time_base
-            if begin >= time and packet.dts * packet.time_base >= time:
+            if packet.dts * packet.time_base >= time:  # pictures may be decoded long before they are shown
                 self._held = packet
                 return
-            if begin < time and (begin >= 0 or self._before):
+            if packet.pts >= 0 or self._before:
                 yield packet
 
     def finish(self) -> Iterator[Any]:

@@ -199,7 +199,9 @@ def dub(
     end: Annotated[str | None, typer.Option(help="Dub only until here; the rest keeps its own sound.")] = None,
     segments: Annotated[
         Path | None,
-        typer.Option(help='Dub only parts: a .json list of {"start": 1.5, "end": 4, "audio": "a.wav" or "text": "..."}.'),
+        typer.Option(
+            help='Dub only parts: a .json list of {"start": 1.5, "end": 4, "audio": "a.wav" or "text": "..."}.'
+        ),
     ] = None,
     crf: Annotated[int, typer.Option(help="Quality of the picture, 0 without loss to 51.")] = 15,
     still: Annotated[bool, typer.Option("--still", help="Of a picture, move the lips alone.")] = False,
@@ -233,7 +235,8 @@ def visemes(
         str | None, typer.Option(help="What is said in it, or a text file of it: times are more exact.")
     ] = None,
     text: Annotated[
-        str | None, typer.Option(help="What a voice shall say, instead of a recording; its sound goes beside the output.")
+        str | None,
+        typer.Option(help="What a voice shall say, instead of a recording; its sound goes beside the output."),
     ] = None,
     language: Annotated[
         str | None, typer.Option(help="Language of transcript or text: en-us, de, pt-BR, German; English without.")
@@ -293,6 +296,31 @@ def capture(
         options = CaptureOptions(face=face, profile=profile, start=seconds(start), end=seconds(end), force=force)
     with Report("capture", quiet=quiet, json=json) as report:
         report.done(output, measure(video, output, options, report.progress))
+
+
+@app.command()
+def sync(
+    clip: Annotated[Path, typer.Argument(help="Video of somebody who talks, with its sound.")],
+    fix: Annotated[bool, typer.Option("--fix", help="Write the clip with its sound moved to its lips.")] = False,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="With --fix, the clip to write: .mp4, .mov, .mkv or .webm.")
+    ] = None,
+    start: Annotated[str | None, typer.Option(help="Measure from here on: seconds or minutes:seconds.")] = None,
+    end: Annotated[str | None, typer.Option(help="Measure until here.")] = None,
+    force: Force = False,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Measure how far a clip's sound is from its lips, and put it right."""
+    from server.report import Report
+    from server.sync import SyncOptions, as_json, in_words
+    from server.sync import sync as measure
+
+    with asked_for():
+        options = SyncOptions(start=seconds(start), end=seconds(end), fix=fix, output=output, force=force)
+    with Report("sync", quiet=quiet, json=json) as report:
+        found = measure(clip, options, report.progress)
+    print(as_json(clip, found, output) if json else in_words(clip, found, output))
 
 
 @calibration.command()
