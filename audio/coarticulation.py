@@ -2,16 +2,15 @@
 
 Dominance functions (Cohen and Massaro 1993): at any moment an articulator is at the mean of what the sounds around
 want of it, each weighed by how much it cares and by e to the minus of how far off in time it is. Jaw and lips are
-two dials with weights of their own (JALI, Edwards et al. 2016): an s commands the jaw, an o the lips. Sounds are rows
-of probabilities, so what is half heard is half done; a known transcript is rows of 0 and 1. Lips that must touch are
-not left to means: they are shut on top. Knows nothing of sound.
+two dials of their own (JALI, Edwards et al. 2016): an s commands the jaw, an o the lips, and lips narrow whatever
+gap the jaw leaves. Lips that must touch are not left to means: they are shut on top. Sounds are rows of
+probabilities, so what is half heard is half done; a known transcript is rows of 0 and 1. Knows nothing of sound.
 """
 
 from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,63 +23,69 @@ Floats = NDArray[np.float32]
 
 SILENT = INDEX[SILENCE]
 
-# What a sound wants: ARKit's jawOpen, mouthPucker, mouthFunnel, mouthStretch, mouthUpperUp, mouthLowerDown, how far the
-# lower lip goes to the teeth, and tongueOut; then how much it insists on jaw and on lips. Below 0 is "surely shut, and
-# early": the values are cut at 0 only after neighbours had their say.
-DIALS = ("jaw", "pucker", "funnel", "spread", "upper", "lower", "teeth", "tongue")
+# What a sound wants: ARKit's jawOpen, then how much the lips narrow the gap that leaves, mouthPucker, mouthFunnel,
+# mouthStretch, mouthUpperUp, mouthLowerDown, the lower lip at the teeth, and tongueOut; at last how much it insists on
+# jaw and on lips. While a mouth speaks it is never far from half open; what tells sounds apart is how it narrows.
+DIALS = ("jaw", "narrow", "pucker", "funnel", "spread", "upper", "lower", "teeth", "tongue")
 _TABLE = """
-_  0    0   0   0   0   0   0   0   | .8  .4
-p -.10  0   0   0   0   0   0   0   | 2.0 3
-b -.10  0   0   0   0   0   0   0   | 2.0 3
-m -.10  0   0   0   0   0   0   0   | 2.0 3
-f  .05  0   0   .1  .2  0   1   0   | 2.0 3
-v  .05  0   0   .1  .2  0   1   0   | 2.0 3
-β  .06  .2  0   0   0   0   0   0   | 1.5 2
-w -.04  .8  .1  0   0   0   0   0   | 2.0 3
-θ  .14  0   0   .1  .1  .2  0   .3  | 1.5 1
-ð  .14  0   0   .1  .1  .2  0   .25 | 1.0 .6
-t  .10  0   0   .15 .1  .2  0   0   | 1.2 .4
-d  .12  0   0   .15 .1  .2  0   0   | 1.0 .4
-n  .14  0   0   .15 .1  .2  0   0   | .8  .4
-s  .05  0   0   .25 .1  .3  0   0   | 3.0 .7
-z  .05  0   0   .25 .1  .3  0   0   | 3.0 .7
-l  .22  0   0   .1  .1  .2  0   .1  | .8  .4
-r  .12  .1  0   0   .1  .1  0   0   | .6  .4
-ɹ  .06  .45 .15 0   0   .1  0   0   | 1.0 1.5
-ʃ  .06  .4  .5  0   .1  .1  0   0   | 2.5 2.5
-ʒ  .06  .4  .5  0   .1  .1  0   0   | 2.5 2.5
-ɕ  .06  .1  .1  .25 .1  .2  0   0   | 2.5 1.5
-k  .18  0   0   .05 .05 .1  0   0   | .5  .15
-g  .18  0   0   .05 .05 .1  0   0   | .5  .15
-ŋ  .18  0   0   .05 .05 .1  0   0   | .5  .15
-x  .20  0   0   .05 .05 .1  0   0   | .5  .15
-ɣ  .20  0   0   .05 .05 .1  0   0   | .5  .15
-h  .25  0   0   .05 .05 .1  0   0   | .2  .1
-ʔ  .20  0   0   0   0   0   0   0   | .2  .1
-j  .12  0   0   .4  .05 .1  0   0   | .8  1
-i  .14  0   0   .6  .1  .2  0   0   | 1   1.2
-ɪ  .20  0   0   .4  .1  .2  0   0   | 1   1
-e  .26  0   0   .4  .1  .2  0   0   | 1   1
-ɛ  .34  0   0   .3  .1  .2  0   0   | 1   1
-æ  .46  0   0   .3  .15 .3  0   0   | 1.2 1
-a  .50  0   0   .1  .1  .2  0   0   | 1.2 1
-ɑ  .50  0   .05 0   .1  .2  0   0   | 1.2 1
-ɔ  .38  .3  .4  0   0   .1  0   0   | 1   2
-o  .28  .5  .35 0   0   .1  0   0   | 1   2
-ʊ  .16  .5  .2  0   0   .1  0   0   | 1   2
-u  .08  .85 .15 0   0   .1  0   0   | 1.2 2.5
-ʌ  .38  0   0   .1  .1  .2  0   0   | 1   .8
-ə  .22  0   0   .1  .05 .1  0   0   | .5  .4
-ɜ  .22  .15 .1  .05 .05 .2  0   0   | 1   1
-y  .08  .8  .2  0   0   .1  0   0   | 1.2 2.5
-ø  .22  .5  .35 0   0   .1  0   0   | 1   2
-ɯ  .12  0   0   .3  .1  .1  0   0   | 1   1
+_  0   0   0   0   0   0   0   0   0   | 1   1
+p .10  0   0   0   0   0   0   0   0   | 1.5 2
+b .10  0   0   0   0   0   0   0   0   | 1.5 2
+m .12  0   0   0   0   0   0   0   0   | 1.5 2
+f .12  1   0   0   .05 .25 .05 1   0   | 1.5 2
+v .12  1   0   0   .05 .25 .05 1   0   | 1.5 2
+β .12  .7  .2  0   0   .1  .1  0   0   | 1.5 2
+w .16  1   .8  .1  0   0   .05 0   0   | 1.5 2
+θ .20  .2  0   0   .1  .15 .3  0   .3  | 1   1
+ð .20  .2  0   0   .1  .15 .3  0   .25 | 1   1
+t .21  0   0   0   .15 .15 .3  0   0   | 1   .7
+d .21  0   0   0   .15 .15 .3  0   0   | 1   .7
+n .21  0   0   0   .15 .15 .3  0   0   | 1   .7
+s .17  .1  0   0   .25 .15 .35 0   0   | 1.5 1
+z .17  .1  0   0   .25 .15 .35 0   0   | 1.5 1
+l .24  0   0   0   .1  .15 .25 0   .05 | 1   .7
+r .22  0   .1  0   .05 .1  .2  0   0   | 1   .7
+ɹ .20  .4  .45 .1  0   .1  .2  0   0   | 1   1.5
+ʃ .17  .3  .4  .4  0   .15 .25 0   0   | 1.5 2
+ʒ .17  .3  .4  .4  0   .15 .25 0   0   | 1.5 2
+ɕ .17  .15 .1  .1  .25 .15 .3  0   0   | 1.5 1.2
+k .23  0   0   0   .05 .1  .2  0   0   | .7  .3
+g .23  0   0   0   .05 .1  .2  0   0   | .7  .3
+ŋ .23  0   0   0   .05 .1  .2  0   0   | .7  .3
+x .24  0   0   0   .05 .1  .2  0   0   | .7  .3
+ɣ .24  0   0   0   .05 .1  .2  0   0   | .7  .3
+h .28  0   0   0   .05 .1  .2  0   0   | .4  .2
+ʔ .24  0   0   0   0   .1  .2  0   0   | .4  .2
+j .21  0   0   0   .4  .1  .25 0   0   | 1   1
+i .22  0   0   0   .55 .15 .25 0   0   | 1   1.2
+ɪ .27  0   0   0   .4  .15 .25 0   0   | 1   1
+e .30  0   0   0   .4  .15 .25 0   0   | 1   1
+ɛ .38  0   0   0   .3  .15 .3  0   0   | 1   1
+æ .46  0   0   0   .3  .2  .3  0   0   | 1.2 1
+a .48  0   0   0   .1  .15 .25 0   0   | 1.2 1
+ɑ .48  0   0   .05 0   .15 .25 0   0   | 1.2 1
+ɔ .44  .2  .3  .4  0   .1  .1  0   0   | 1   1.5
+o .34  .45 .5  .35 0   .05 .1  0   0   | 1   1.5
+ʊ .25  .55 .5  .2  0   .05 .1  0   0   | 1   1.5
+u .21  .7  .85 .15 0   .05 .1  0   0   | 1   2
+ʌ .42  0   0   0   .1  .15 .25 0   0   | 1   1
+ə .27  0   0   0   .1  .12 .2  0   0   | .8  .6
+ɜ .28  .15 .15 .1  .05 .12 .25 0   0   | 1   1
+y .21  .65 .8  .2  0   .05 .1  0   0   | 1   2
+ø .28  .4  .5  .35 0   .05 .1  0   0   | 1   1.5
+ɯ .21  0   0   0   .3  .12 .2  0   0   | 1   1
 """
 LIPS_TOUCH = tuple(INDEX[s] for s in "pbm")
-_JAW_S, _LIPS_S = 0.04, 0.05  # how far in time sounds reach: where their pull has fallen to 1 / e
+_JAW_S, _LIPS_S = 0.03, 0.05  # how far in time sounds reach: where their pull has fallen to 1 / e
+_NARROW_S, _NARROW_FULL = (
+    0.02,
+    0.04,
+)  # of narrowing, which is no mean: how far, and how long a sound must be for all of it
 PAST = 30  # rows looked back
-HALF_OPEN = 0.12  # jawOpen of a mouth that is about to speak
-BEFORE, RISE, AFTER = 55, 25, 8  # rows: that begins so long before speech, takes so long, and lasts so long after
+HALF_OPEN = {"jaw": 0.2, "upper": 0.1, "lower": 0.2}  # of a mouth that is about to speak
+BREATH = 0.24  # jaw, besides, between two phrases, when air is drawn
+BREATH_ROWS = 150  # after which nobody takes it for a pause any more
+BEFORE, RISE, AFTER = 50, 15, 8  # rows: that begins so long before speech, takes so long, and lasts so long after
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,17 +157,24 @@ class Gestures:
     shut: Floats  # [n] 0..1: 1 where the lips touch whatever the dials say
 
 
+_NARROW = DIALS.index("narrow")
+_JAW = DIALS.index("jaw")
+_LIPS = [i for i in range(len(DIALS)) if i not in (_JAW, _NARROW)]
+
+
 class Coarticulate:
     """Rows in, late and early answers each in their own time -> gestures, as soon as `reach` rows are known beyond."""
 
     def __init__(self, reach: Reach) -> None:
         self._reach = reach
+        self._known = PAST + 1 + reach.late  # rows in a window of late answers, and of both
+        self._ahead = max(self._known, PAST + 1 + reach.early)
         self._begin()
 
     def _begin(self) -> None:
         self._late = silence(PAST)
         self._early = silence(PAST)
-        self._skipped = PAST  # rows held before the next one to be answered
+        self._spoke = 0.0  # 1 while somebody speaks, then falling to 0 in BREATH_ROWS
 
     def push(self, late: Rows, early: Rows) -> Gestures:
         """Take the rows that became known; gestures of those that are decided now."""
@@ -185,82 +197,84 @@ class Coarticulate:
             return Gestures(np.zeros((0, len(DIALS)), np.float32), np.zeros(0, np.float32))
         wants, insists = _table()
         dials = np.zeros((n, len(DIALS)), np.float32)
-        for i, seconds, which in ((0, _JAW_S, slice(0, 1)), (1, _LIPS_S, slice(1, None))):
-            weight = insists[:, i : i + 1]
-            each = np.concatenate(
-                (weight * wants[:, which], weight, weight * (np.arange(len(weight)) == SILENT)[:, None]), 1
-            )
-            total = self._sum(each, _pull(seconds, max(self._reach.late, self._reach.early)), n)
-            dials[:, which] = total[:, :-2] / total[:, -2:-1]
-            if i == 0:
-                dials[:, 0] += HALF_OPEN * self._about_to_speak(n) * total[:, -1] / total[:, -2]
-        shut = _touching(self._late.phones[PAST : PAST + n])
+        half_open, breath = self._about_to_speak(n), self._pausing(n)
+        half = np.array([HALF_OPEN.get(name, 0.0) for name in DIALS], np.float32)
+        for which, weight, seconds in (([_JAW], insists[:, :1], _JAW_S), (_LIPS, insists[:, 1:], _LIPS_S)):
+            total = self._sum(np.concatenate((weight * wants[:, which], weight, weight * _IS_SILENT), 1), seconds, n)
+            resting = total[:, -1:] / total[:, -2:-1]
+            dials[:, which] = total[:, :-2] / total[:, -2:-1] + half[which] * half_open[:, None] * resting
+            if _JAW in which:
+                dials[:, _JAW] += BREATH * half_open * breath * resting[:, 0]
+        narrow = self._sum(wants[:, [_NARROW]], _NARROW_S, n)[:, 0] / (_NARROW_FULL * FRAME_RATE)
+        dials[:, _NARROW] = np.minimum(narrow, 1)
+        shut = self._touching(n)
         self._late, self._early = self._late[n:], self._early[n:]
-        return Gestures(np.maximum(dials, 0), shut)
+        return Gestures(dials, shut)
 
-    def _sum(self, each: Floats, pull: Floats, n: int) -> Floats:
-        """Of what the rows around each of n moments say [n, C], the sum by their pull."""
-        known, ahead = PAST + 1 + self._reach.late, PAST + 1 + self._reach.early
-        near = _windows(self._late.phones @ each, known, n) @ pull[:known]
-        if ahead <= known:
+    def _sum(self, each: Floats, seconds: float, n: int) -> Floats:
+        """What the rows around each of n moments say of C things [len(SYMBOLS), C], summed by their pull: [n, C]."""
+        pull = _pull(seconds, self._ahead - PAST - 1)
+        near = _windows(self._late.phones @ each, self._known, n) @ pull[: self._known]
+        if self._ahead == self._known:
             return np.asarray(near)
-        far = _windows(self._early.phones @ each, ahead, n)[..., known:] @ pull[known:ahead]
+        far = _windows(self._early.phones @ each, self._ahead, n)[..., self._known :] @ pull[self._known :]
         return np.asarray(near + far)
 
     def _about_to_speak(self, n: int) -> Floats:
         """How near [n] speech is, 0..1: it comes, is there, or has just been."""
-        known, ahead = PAST + 1 + self._reach.late, PAST + 1 + self._reach.early
-        rows = np.arange(-PAST, max(known, ahead) - PAST)
+        rows = np.arange(-PAST, self._ahead - PAST)
         near = np.where(rows < 0, 1 + rows / AFTER, (BEFORE - rows) / RISE).clip(0, 1).astype(np.float32)
-        speech = _windows(self._late.speech[:, None], known, n)[:, 0] * near[:known]
-        if ahead <= known:
-            return np.asarray(speech.max(1))
-        far = _windows(self._early.speech[:, None], ahead, n)[:, 0, known:] * near[known:ahead]
-        return np.asarray(np.maximum(speech.max(1), far.max(1)))
+        late = (_windows(self._late.speech, self._known, n) * near[: self._known]).max(1)
+        if self._ahead == self._known:
+            return np.asarray(late)
+        early = _windows(self._early.speech, self._ahead, n)[:, self._known :] * near[self._known :]
+        return np.asarray(np.maximum(late, early.max(1)))
+
+    def _pausing(self, n: int) -> Floats:
+        """How lately [n] somebody spoke, 0..1."""
+        since = np.arange(1, n + 1) / BREATH_ROWS
+        spoke = np.maximum.accumulate(self._late.speech[PAST : PAST + n] + since)
+        spoke = np.maximum(np.maximum(spoke, self._spoke) - since, 0)
+        self._spoke = float(spoke[-1])
+        return np.asarray(spoke, np.float32)
+
+    def _touching(self, n: int) -> Floats:
+        """How surely the lips touch [n]."""
+        likely = np.clip(1.5 * self._late.phones[:, LIPS_TOUCH].sum(1), 0, 1)
+        return np.asarray(_windows(likely[PAST - 1 :], 3, n) @ np.array((0.25, 0.5, 0.25), np.float32))
+
+
+_IS_SILENT = (np.arange(len(SYMBOLS)) == SILENT).astype(np.float32)[:, None]
 
 
 def _windows(x: Floats, length: int, n: int) -> Floats:
-    """Of rows [T, C] the first n runs of so many [n, C, length]."""
+    """Of rows [T, ...] the first n runs of so many [n, ..., length]."""
     return np.lib.stride_tricks.sliding_window_view(x, length, 0)[:n]
-
-
-def _touching(phones: Floats) -> Floats:
-    """How surely the lips touch [n]."""
-    likely = phones[:, LIPS_TOUCH].sum(1)
-    return np.asarray(np.clip(1.5 * likely, 0, 1), np.float32)
-
-
-# What ARKit's coefficients do to the gap between the lips, in units a coefficient; `perfcap.expression.basis`.
-_BOTH = ("Left", "Right")
 
 
 def expression_of(gestures: Gestures) -> Floats:
     """ARKit's coefficients [n, 52]."""
     out = np.zeros((len(gestures.shut), N_EXPRESSION), np.float32)
-    jaw, pucker, funnel, spread, upper, lower, teeth, tongue = gestures.dials.T
+    jaw, narrow, pucker, funnel, spread, upper, lower, teeth, tongue = gestures.dials.T
     shut = gestures.shut
-    free = 1 - shut
+    closed = 1 - (1 - narrow) * (1 - shut)
+    free = 1 - closed
+    teeth = teeth * (1 - shut)
 
     def put(name: str, value: Floats) -> None:
-        for side in _BOTH if f"{name}Left" in ARKIT_INDEX else ("",):
+        for side in ("Left", "Right") if f"{name}Left" in ARKIT_INDEX else ("",):
             out[:, ARKIT_INDEX[f"{name}{side}"]] = np.clip(value, 0, 1)
 
-    teeth = teeth * free
     put("jawOpen", jaw)
+    put("mouthClose", jaw * closed)
     put("mouthPucker", pucker)
     put("mouthFunnel", funnel * free)
     put("mouthStretch", spread)
     put("mouthSmile", 0.3 * spread)
-    put("mouthUpperUp", upper * free)
+    put("mouthUpperUp", upper * np.maximum(free, 0.8 * teeth))
     put("mouthLowerDown", lower * free)
     put("mouthRollLower", 0.5 * teeth + 0.15 * shut)
     put("mouthRollUpper", 0.15 * shut)
     put("mouthPress", 0.35 * shut)
-    put("mouthClose", jaw * shut)
-    put("tongueOut", tongue)
+    put("tongueOut", tongue * free)
     return out
-
-
-def duration(phones: tuple[Phone, ...]) -> Fraction:
-    """When the last of them ends, seconds."""
-    return max((p.end for p in phones), default=Fraction(0))

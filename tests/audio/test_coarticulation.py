@@ -85,7 +85,7 @@ def test_lips_touch_for_every_p_b_and_m_and_for_nothing_else(lips: str) -> None:
     rows = spoken(f"a{lips}a{lips}i")
     sounds = np.isin(rows.phones.argmax(1), [SYMBOLS.index(lips)])
     shut = gestures(rows).shut
-    assert (shut[sounds] > 0.99).mean() > 0.9
+    assert (shut[sounds] > 0.7).mean() > 0.95
     assert shut[~sounds].mean() < 0.1
 
 
