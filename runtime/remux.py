@@ -450,9 +450,9 @@ def _carried(
 ) -> _Track | _Copied | None:
     """How one track of the source goes along, its stream added; None with a note where it cannot."""
     context = template.codec_context
-    if template.type == "attachment":
+    if template.type == "attachment" or (is_cover(template) and kind.container != "mp4"):
         if kind.container == "matroska":
-            whole.add_stream_from_template(template)
+            _attach(whole, template, path)
             return None
     elif fits(template, kind.container):
         stream = whole.add_stream_from_template(template, opaque=True)
@@ -469,6 +469,18 @@ def _carried(
     if template.type != "data" or not template.container.chapters():  # else its text is in the chapters
         notes.append(f"track {template.index} ({what(template)}) does not go into {kind.container} and was left out")
     return None
+
+
+def _attach(whole: Any, template: Any, path: Path) -> None:
+    """An attachment, or a cover, which Matroska holds as one."""
+    if template.type == "attachment":
+        whole.add_stream_from_template(template)
+        return
+    name, kind = {"png": ("cover.png", "image/png")}.get(template.codec_context.name, ("cover.jpg", "image/jpeg"))
+    with open_media(path, "a clip") as again:
+        packet = next((p for p in again.demux(again.streams[template.index]) if p.size), None)
+    if packet is not None:
+        whole.add_attachment(name, kind, bytes(packet))
 
 
 def what(template: Any) -> str:

@@ -373,6 +373,29 @@ def test_what_cannot_go_along_is_told(tmp_path: Path) -> None:
     assert notes == ["track 1 (attachment) does not go into mp4 and was left out"]
 
 
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_a_cover_goes_along(tmp_path: Path, suffix: str) -> None:
+    source = tmp_path / "clip.mp4"
+    with av.open(str(source), "w") as container:
+        video: Any = container.add_stream("libx264", rate=25)
+        cover: Any = container.add_stream("mjpeg", rate=1)
+        video.width, video.height, video.pix_fmt = 96, 64, "yuv420p"
+        cover.width, cover.height, cover.pix_fmt = 32, 32, "yuvj420p"
+        cover.disposition = int(av.stream.Disposition.attached_pic)
+        container.start_encoding()
+        for stream, size, n in ((cover, (32, 32), 1), (video, (96, 64), 5)):
+            for i in range(n):
+                shot = av.VideoFrame.from_ndarray(picture(*size, i), "rgb24").reformat(format=stream.pix_fmt)
+                shot.pts = i
+                container.mux(stream.encode(shot))
+            container.mux(stream.encode(None))
+    assert anew(source, tmp_path / f"out.{suffix}", replaced=None) == []
+    with av.open(str(tmp_path / f"out.{suffix}")) as container:
+        kept = container.streams.video[1]
+        assert int(kept.disposition) == int(av.stream.Disposition.attached_pic)
+        assert [f.width for f in container.decode(kept)] == [32]
+
+
 def test_a_clip_without_sound_gets_one(tmp_path: Path) -> None:
     source = film(tmp_path / "clip.mp4", 30, sounds=())
     anew(source, tmp_path / "out.mp4", speech(tmp_path / "speech.wav"), replaced=None)
