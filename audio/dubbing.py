@@ -30,6 +30,8 @@ MOOD_S = 1.5  # what the corners do more slowly than this is no speech and stays
 MOOD = 0.6  # share of it that stays
 GAIN = (0.6, 1.7)  # bounds of a speaker's range against the mean face's
 CORNERS = 5
+DRAWN = np.array((0.3, 0.7, 0.7, 0.7, 0.7, 0.7, 0.7), np.float32)  # share of the way to the mouth chosen
+DRAWN_LAG = 0.3  # of what the frame before was drawn, so that another choice does not jerk
 OPEN_MOST = 0.25  # units that any mouth may open, whatever the clip shows
 
 
@@ -136,18 +138,31 @@ class Dubbing:
         self._editor = MouthEditor(speaker, footage.camera, footage.palette)
 
     def patches(self) -> Iterator[Patch | None]:
-        """The mouth laid over each frame, in order; decided a few frames ahead."""
+        """The mouth laid over each frame, in order, decided a few frames ahead.
+
+        As each is handed on, what is wanted of its frame is drawn towards what that mouth does: the less it
+        has to be bent, the straighter its teeth. Lips that are to touch still do.
+        """
         footage = self._footage
         if not footage.bank.patches:
-            for _ in self._order:
-                yield None
+            yield from (None for _ in self._order)
             return
+        drawn = np.zeros(len(SHAPE), np.float32)
+        for i, patch in enumerate(self._chosen()):
+            wanted = self.wanted[i].copy()
+            drawn = DRAWN_LAG * drawn + (1 - DRAWN_LAG) * (patch.controls - wanted) * DRAWN * self.share[i]
+            shut = wanted[OPENING] < SHUT
+            self.wanted[i] = wanted + drawn
+            if shut:
+                self.wanted[i, OPENING] = wanted[OPENING]
+            yield patch
+
+    def _chosen(self) -> Iterator[Patch]:
+        footage = self._footage
         choose = Choose(footage.bank)
         for i, source in enumerate(self._order):
-            wanted = Wanted(
-                self.wanted[i], footage.turn[source], float(footage.light[source]), float(footage.sharpness[source])
-            )
-            yield from choose.push(wanted)
+            turn, light, sharpness = footage.turn[source], footage.light[source], footage.sharpness[source]
+            yield from choose.push(Wanted(self.wanted[i].copy(), turn, float(light), float(sharpness)))
         yield from choose.flush()
 
     def edit(self, planes: Planes, i: int, patch: Patch | None) -> bool:
