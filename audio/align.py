@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from audio.follow import follow, spoken_s
+from audio.follow import Recording
 from audio.phones import SILENCE, VOWELS, Phone, of_arpabet, spread
 from audio.spelling import sounds, words
 from audio.voice import EspeakVoice
@@ -47,14 +47,14 @@ _RATES = (90, 400)  # words a minute
 def followed(pcm: Floats, transcript: str, language: str) -> tuple[Phone, ...]:
     """As `align`, by what espeak-ng makes of the transcript, at the pace of the recording."""
     voice = EspeakVoice(language)
-    said = voice.speak(transcript)
-    pace = spoken_s(said.pcm) / max(spoken_s(pcm), 0.1)
+    recording = Recording(pcm)
+    pace = Recording(voice.speak(transcript).pcm).spoken_s / max(recording.spoken_s, 0.1)
     rate = int(np.clip(voice.rate * pace, *_RATES))
     attempts = []
     for speaker in _SPEAKERS:
         said = EspeakVoice(language, voice=speaker, rate=rate).speak(transcript)
         assert said.phones is not None
-        attempts.append(follow(pcm, said.pcm, said.phones))
+        attempts.append(recording.follow(said.pcm, said.phones))
     return min(attempts, key=lambda attempt: attempt[1])[0]
 
 

@@ -2,16 +2,16 @@
 
 Each moment of the new speech is laid on a moment of the known one or on a pause, in order, so that
 the two sound as alike as they can (dynamic time warping: Sakoe and Chiba 1978, as a Viterbi search
-whose pauses are states of their own). Both voices are compared by their cepstra, less their own
-means, so a synthetic voice leads a person. Memory is bounded: a search that has gone on settles what
-lies far behind. Knows nothing of text or language.
+whose pauses are states of their own). Alike is what `audio.hearing` takes for the same phone, and what
+has the same cepstra, less each voice's own mean, so a synthetic voice leads a person. Memory is bounded:
+a search that has gone on settles what lies far behind. Knows nothing of text or language.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import groupby
 from typing import Any
@@ -21,58 +21,75 @@ from numba import njit
 from numpy.typing import NDArray
 
 from audio.features import FRAME_RATE, N_MEL, LogMel
-from audio.phones import SILENCE, Phone
+from audio.hearing import LATE, Ear
+from audio.phones import INDEX, SILENCE, Phone
 from runtime.records import SAMPLE_RATE
 
 Floats = NDArray[np.float32]
 
 N_CEPSTRA = 13
 _FLOOR = 1e-6  # of power in a band, against the loud parts'
-_STAY = np.float32(0.25)  # cost of a moment more than the known speech has
-_SKIP = np.float32(0.35)  # cost of one less
+_EAR = np.float32(0.4)  # of the network's log-probabilities, against _VOICE of the distance of two voices
+_VOICE = np.float32(0.8)
+_DOUBT = 1e-3  # a probability that the network means by 0
+_LEVEL = np.float32(0.7)  # of how loud it is for a pause
+_STAY = np.float32(0.3)  # cost of a moment more than the known speech has
+_SKIP = np.float32(0.4)  # cost of one less
 _PAUSE = np.float32(0.6)  # cost of beginning a pause
 _MOST_SKIPPED = 2
 _BEAM = 60.0  # cost behind the best at which a path is given up
 _AT_ONCE = 10 * SAMPLE_RATE  # samples whose spectra are held at once
 _BLOCK = 1000  # rows searched between two settlements
 _HELD = 6  # blocks that stay open
-_SHORT_PAUSE_S = Fraction(9, 100)  # shorter ones are the closure of a plosive, or no pause
+_SHORT_PAUSE = Fraction(9, 100)  # seconds; shorter ones are the closure of a plosive, or no pause
 _WIDEST = 4000  # states searched beside each other, 40 s
+_PLOSIVES = frozenset("ptkbdg")
+_CLOSED = Fraction(8, 100)  # seconds that a plosive takes at least, after silence
 _NEVER = np.float32(1e9)
 
 
 @dataclass(frozen=True)
 class _Heard:
-    """A recording as it is compared."""
+    """A voice as it is compared with another."""
 
     cepstra: Floats  # [N, D], FRAME_RATE a second
     level_db: Floats  # [N]
     quiet_db: float  # above it somebody speaks
 
-
-def follow(pcm: Floats, known: Floats, phones: Sequence[Phone]) -> tuple[tuple[Phone, ...], float]:
-    """The phones of `known` [T'] as they stand in `pcm` [T], without gaps, and the mean cost of a spoken frame.
-
-    Both are mono at SAMPLE_RATE; costs compare only between attempts at the same `pcm`.
-    """
-    if not len(pcm):
-        return (), 0.0
-    power = _power(pcm)
-    noise = np.percentile(power, 5, axis=0)
-    heard, model = _heard(power, noise), _heard(_power(known), noise)
-    states = _States.of(model, phones)
-    path = _search(heard, states)
-    spoken = states.phone[path] >= 0
-    cost = np.linalg.norm(heard.cepstra - states.cepstra[path], axis=1)
-    return _phones(states, path, phones, len(pcm)), float(cost[spoken].mean()) if spoken.any() else 0.0
+    @property
+    def spoken(self) -> NDArray[np.bool_]:
+        return np.asarray(self.level_db > self.quiet_db)
 
 
-def spoken_s(pcm: Floats) -> float:
-    """For how many seconds of a recording somebody speaks."""
-    if not len(pcm):
-        return 0.0
-    heard = _heard(_power(pcm), np.zeros(N_MEL))
-    return float((heard.level_db > heard.quiet_db).sum() / FRAME_RATE)
+class Recording:
+    """Speech [T], mono at SAMPLE_RATE, in which somebody is to be followed."""
+
+    def __init__(self, pcm: Floats) -> None:
+        self.duration = Fraction(len(pcm), SAMPLE_RATE)
+        pcm = pcm if len(pcm) else np.zeros(1, np.float32)
+        power = _power(pcm)
+        self._noise = np.percentile(power, 5, axis=0)
+        self._heard = _heard(power, self._noise)
+        self._unlikely = _unlikely(pcm)
+
+    @property
+    def spoken_s(self) -> float:
+        """For how many seconds somebody speaks."""
+        return float(self._heard.spoken.sum() / FRAME_RATE)
+
+    def follow(self, known: Floats, phones: Sequence[Phone]) -> tuple[tuple[Phone, ...], float]:
+        """The phones of `known` [T'] where they stand here, without gaps, and the mean cost of a spoken frame.
+
+        Costs compare only between attempts at the same recording.
+        """
+        if not self.duration:
+            return (), 0.0
+        states = _States.of(_heard(_power(known), self._noise), phones)
+        path = _search(self._heard, self._unlikely, states)
+        spoken = states.phone[path] >= 0
+        cost = np.linalg.norm(self._heard.cepstra - states.cepstra[path], axis=1)
+        found = _phones(states, path, phones, self.duration)
+        return found, float(cost[spoken].mean()) if spoken.any() else 0.0
 
 
 def _power(pcm: Floats) -> Floats:
@@ -114,6 +131,7 @@ class _States:
 
     cepstra: Floats  # [M, D], zero of pauses
     phone: NDArray[np.int32]  # [M], index into the known phones; -1 is a pause
+    symbol: NDArray[np.int32]  # [M], index into SYMBOLS; 0 is a pause
 
     @classmethod
     def of(cls, model: _Heard, phones: Sequence[Phone]) -> _States:
@@ -128,7 +146,8 @@ class _States:
             owners += [*(i for _ in frames), -1]
         place = np.array(rows)
         cepstra = np.where((place >= 0)[:, None], model.cepstra[np.maximum(place, 0)], np.float32(0))
-        return cls(np.ascontiguousarray(cepstra, np.float32), np.array(owners, np.int32))
+        symbols = [INDEX[phones[i].symbol] if i >= 0 else 0 for i in owners]
+        return cls(np.ascontiguousarray(cepstra, np.float32), np.array(owners, np.int32), np.array(symbols, np.int32))
 
 
 @dataclass(frozen=True)
@@ -139,10 +158,18 @@ class _Block:
     back: NDArray[np.int8]  # [B, _WIDEST], states back
 
 
-def _search(heard: _Heard, states: _States) -> NDArray[np.intp]:
+def _unlikely(pcm: Floats) -> Floats:
+    """What it costs a frame [N, len(SYMBOLS)] to be each phone, by ear."""
+    ear = Ear()
+    parts = [ear.push(pcm[at : at + _AT_ONCE]).late for at in range(0, len(pcm), _AT_ONCE)]
+    likely = np.concatenate((*parts, ear.flush().late))[LATE:]
+    return np.asarray(-_EAR * np.log(likely + _DOUBT), np.float32)
+
+
+def _search(heard: _Heard, unlikely: Floats, states: _States) -> NDArray[np.intp]:
     """The state of each frame [N], by Viterbi's search, block by block."""
     # In a pause the cost is what a frame has of loudness above quiet, in units of a cepstral distance.
-    pause = np.asarray(1.2 + np.clip((heard.level_db - heard.quiet_db) / 6, -0.9, 8), np.float32)
+    pause = np.asarray(_LEVEL * (1.2 + np.clip((heard.level_db - heard.quiet_db) / 6, -0.9, 8)), np.float32)
     n, m = len(heard.cepstra), len(states.phone)
     cost = np.full(m, _NEVER, np.float32)
     cost[0] = 0
@@ -153,7 +180,17 @@ def _search(heard: _Heard, states: _States) -> NDArray[np.intp]:
     for at in range(0, n, _BLOCK):
         rows = slice(at, min(at + _BLOCK, n))
         block = _Block(np.full(rows.stop - at, lo), np.zeros((rows.stop - at, min(_WIDEST, m)), np.int8))
-        _step(heard.cepstra[rows], pause[rows], states.cepstra, states.phone, cost, block.first, block.back)
+        _step(
+            heard.cepstra[rows],
+            pause[rows],
+            unlikely[rows],
+            states.cepstra,
+            states.phone,
+            states.symbol,
+            cost,
+            block.first,
+            block.back,
+        )
         lo = int(block.first[-1])
         open_.append(block)
         if len(open_) > _HELD:
@@ -192,7 +229,8 @@ def _arrival(j: int, lo: int, phone: NDArray[np.int32], cost: Floats) -> Any:
         if phone[k] >= 0:  # pauses are passed over for nothing
             skipped += 1
             paid += _SKIP
-        if skipped > _MOST_SKIPPED:
+        is_first = phone[k] >= 0 and (k == 0 or phone[k - 1] != phone[k])
+        if skipped > _MOST_SKIPPED or (is_first and phone[k] != phone[j]):  # no phone is passed over whole
             break
     return best, came
 
@@ -201,8 +239,10 @@ def _arrival(j: int, lo: int, phone: NDArray[np.int32], cost: Floats) -> Any:
 def _step(
     cepstra: Floats,
     pause: Floats,
+    unlikely: Floats,
     known: Floats,
     phone: NDArray[np.int32],
+    symbol: NDArray[np.int32],
     cost: Floats,
     first: NDArray[np.int64],
     back: NDArray[np.int8],
@@ -231,44 +271,46 @@ def _step(
         for j in range(hi - 1, lo - 1, -1):  # downwards, so that what is read is still the frame before
             move, came = _arrival(j, lo, phone, cost)
             local = pause[i]
-            if phone[j] >= 0:
+            if symbol[j] > 0:
                 total = np.float32(0)
                 for d in range(cepstra.shape[1]):
                     total += (cepstra[i, d] - known[j, d]) ** 2
-                local = np.sqrt(total)
-            cost[j] = min(move + local, _NEVER)
+                local = np.sqrt(total) * _VOICE
+            cost[j] = min(move + local + unlikely[i, symbol[j]], _NEVER)
             back[i, j - lo] = came
         for j in range(hi, min(lo + back.shape[1], m)):
             cost[j] = _NEVER
 
 
-def _phones(states: _States, path: NDArray[np.intp], phones: Sequence[Phone], n_samples: int) -> tuple[Phone, ...]:
-    end = Fraction(n_samples, SAMPLE_RATE)
+def _phones(states: _States, path: NDArray[np.intp], phones: Sequence[Phone], duration: Fraction) -> tuple[Phone, ...]:
     runs = [(owner, len(list(run))) for owner, run in groupby(states.phone[path].tolist())]
     found: list[Phone] = []
     at = 0
     for owner, n in runs:
-        start, stop = (min(Fraction(2 * t - 1, 2 * FRAME_RATE), end) for t in (at, at + n))
+        # A frame stands for half of its time before it and half after.
+        start, stop = (min(max(Fraction(2 * t - 1, 2 * FRAME_RATE), Fraction(0)), duration) for t in (at, at + n))
         at += n
-        known = phones[owner] if owner >= 0 else None
-        found.append(
-            Phone(max(start, Fraction(0)), stop, known.symbol if known else SILENCE, known.stress if known else 0.0)
-        )
-    if found:
-        found[-1] = Phone(found[-1].start, end, found[-1].symbol, found[-1].stress)
-    return tuple(_without_short_pauses([phone for phone in found if phone.end > phone.start]))
+        symbol, stress = (phones[owner].symbol, phones[owner].stress) if owner >= 0 else (SILENCE, 0.0)
+        if stop > start:
+            found.append(Phone(start, stop, symbol, stress))
+    found[-1] = replace(found[-1], end=duration)
+    return tuple(_with_closures(found))
 
 
-def _without_short_pauses(phones: Sequence[Phone]) -> list[Phone]:
-    """A short pause before a plosive is its closure; any other belongs to what was said before it."""
+def _with_closures(phones: Sequence[Phone]) -> list[Phone]:
+    """Plosives with the silence in which they are closed; any other short pause belongs to what was said before it."""
     kept: list[Phone] = []
     for i, phone in enumerate(phones):
         inside = 0 < i < len(phones) - 1
-        if inside and phone.symbol == SILENCE and phone.end - phone.start < _SHORT_PAUSE_S:
-            if phones[i + 1].symbol not in "ptkbdg":
-                kept[-1] = Phone(kept[-1].start, phone.end, kept[-1].symbol, kept[-1].stress)
-        elif kept and phone.start > kept[-1].end:
-            kept.append(Phone(kept[-1].end, phone.end, phone.symbol, phone.stress))
+        if inside and phone.symbol == SILENCE and phone.end - phone.start < _SHORT_PAUSE:
+            if phones[i + 1].symbol not in _PLOSIVES:
+                kept[-1] = replace(kept[-1], end=phone.end)
+        elif kept and phone.symbol in _PLOSIVES and kept[-1].symbol == SILENCE:
+            start = min(phone.start, max(kept[-1].start, phone.end - _CLOSED))
+            kept[-1] = replace(kept[-1], end=start)
+            kept.append(replace(phone, start=start))
+        elif kept:
+            kept.append(replace(phone, start=kept[-1].end))
         else:
             kept.append(phone)
-    return kept
+    return [phone for phone in kept if phone.end > phone.start]

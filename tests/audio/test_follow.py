@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from audio.follow import follow, spoken_s
+from audio.follow import Recording
 from audio.phones import SILENCE, Phone
 from runtime.records import SAMPLE_RATE
 
@@ -47,7 +47,7 @@ def starts(phones: tuple[Phone, ...]) -> list[float]:
 def test_another_pitch_and_pace_is_followed(pitch: float, pace: float) -> None:
     known, phones = sing(TUNE, 110.0)
     pcm, truth = sing([(SILENCE, 0.4), *((symbol, s * pace) for symbol, s in TUNE), (SILENCE, 0.3)], pitch)
-    found, _ = follow(pcm, known, phones)
+    found, _ = Recording(pcm).follow(known, phones)
     assert [p.symbol for p in found] == [p.symbol for p in truth]
     np.testing.assert_allclose(starts(found), starts(truth), atol=0.025)
     assert found[0].start == 0
@@ -57,7 +57,7 @@ def test_another_pitch_and_pace_is_followed(pitch: float, pace: float) -> None:
 def test_a_pause_that_the_known_voice_did_not_make_is_a_silence() -> None:
     known, phones = sing(TUNE, 110.0)
     pcm, truth = sing([*TUNE[:2], (SILENCE, 0.5), *TUNE[2:]], 150.0)
-    found, _ = follow(pcm, known, phones)
+    found, _ = Recording(pcm).follow(known, phones)
     assert [p.symbol for p in found] == [p.symbol for p in truth]
     np.testing.assert_allclose(starts(found), starts(truth), atol=0.025)
 
@@ -65,7 +65,7 @@ def test_a_pause_that_the_known_voice_did_not_make_is_a_silence() -> None:
 def test_a_pause_that_only_the_known_voice_made_is_passed_over() -> None:
     known, phones = sing([*TUNE[:2], (SILENCE, 0.5), *TUNE[2:]], 110.0)
     pcm, truth = sing(TUNE, 150.0)
-    found, _ = follow(pcm, known, phones)
+    found, _ = Recording(pcm).follow(known, phones)
     assert [p.symbol for p in found] == [p.symbol for p in truth]
     np.testing.assert_allclose(starts(found), starts(truth), atol=0.025)
 
@@ -74,7 +74,7 @@ def test_the_voice_that_is_more_alike_costs_less() -> None:
     known, phones = sing(TUNE, 110.0)
     other, _ = sing([("u", 0.2), ("a", 0.15), ("i", 0.25), ("u", 0.1), ("a", 0.2)], 110.0)
     pcm, _ = sing(TUNE, 130.0)
-    assert follow(pcm, known, phones)[1] < follow(pcm, other, phones)[1] * 0.8
+    assert Recording(pcm).follow(known, phones)[1] < Recording(pcm).follow(other, phones)[1] * 0.8
 
 
 def test_what_lies_far_behind_is_settled_as_the_whole_would_be(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,20 +82,20 @@ def test_what_lies_far_behind_is_settled_as_the_whole_would_be(monkeypatch: pyte
 
     known, phones = sing(TUNE * 6, 110.0)
     pcm, _ = sing([(symbol, s * 1.2) for symbol, s in TUNE * 6], 150.0)
-    whole, _ = follow(pcm, known, phones)
+    whole, _ = Recording(pcm).follow(known, phones)
     monkeypatch.setattr(module, "_BLOCK", 40)
-    assert follow(pcm, known, phones)[0] == whole
+    assert Recording(pcm).follow(known, phones)[0] == whole
 
 
 def test_how_long_somebody_speaks_leaves_the_pauses_out() -> None:
     pcm, _ = sing([(SILENCE, 1.0), *TUNE, (SILENCE, 1.0)], 110.0)
-    assert abs(spoken_s(pcm) - sum(s for _, s in TUNE)) < 0.06
+    assert abs(Recording(pcm).spoken_s - sum(s for _, s in TUNE)) < 0.06
 
 
 @pytest.mark.parametrize("n", [0, 1, 200, 1000])
 def test_hardly_any_sound_is_no_accident(n: int) -> None:
     known, phones = sing(TUNE, 110.0)
-    found, _ = follow(np.zeros(n, np.float32), known, phones)
+    found, _ = Recording(np.zeros(n, np.float32)).follow(known, phones)
     assert sum((p.end - p.start for p in found), Fraction(0)) == Fraction(n, SAMPLE_RATE)
 
 
@@ -115,7 +115,7 @@ def test_another_speaker_is_followed_to_a_hundredth_of_a_second_in_any_language(
     other = EspeakVoice(language, voice="m3", rate=210, pitch=30).speak(text)
     assert known.phones is not None
     assert other.phones is not None
-    found, _ = follow(other.pcm, known.pcm, known.phones)
+    found, _ = Recording(other.pcm).follow(known.pcm, known.phones)
     truth = [p for p in other.phones if p.symbol != SILENCE]
     got = [p for p in found if p.symbol != SILENCE]
     apart = [abs(float(a.start - b.start)) for a, b in zip(got, truth, strict=False) if a.symbol == b.symbol]
