@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import re
 import signal
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -23,8 +23,9 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from server.client import LiveClient
-from server.pictures import encode
+from server.pictures import decode, encode
 from server.wire import Kind, pack, say
+from tests.server.serving import Running, serving
 
 Rgb = NDArray[np.uint8]
 pytestmark = pytest.mark.slow
@@ -38,22 +39,16 @@ def data(tmp_path_factory: pytest.TempPathFactory, face: Rgb) -> Path:
     return folder
 
 
-def begin(data: Path) -> tuple[subprocess.Popen[str], str]:
-    command = [sys.executable, "-m", "server.cli", "serve", "--port", "0", "--data", str(data)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"})
-    assert process.stdout is not None
-    found = re.search(r"http://([\d.]+:\d+)/", process.stdout.readline())
-    assert found is not None
-    return process, found[1]
-
-
 @pytest.fixture(scope="module")
-def at(data: Path) -> Iterator[str]:
+def server(data: Path) -> Iterator[Running]:
+    with serving(data) as running:
+        yield running
+
+
+@pytest.fixture
+def at(server: Running) -> str:
     """Where the server is, host:port."""
-    process, where = begin(data)
-    yield where
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(20) in (0, 143, -signal.SIGTERM)
+    return server.at
 
 
 def run(what: Callable[[], Awaitable[Any]]) -> Any:
@@ -151,26 +146,235 @@ def test_one_that_vanishes_or_does_not_read_does_not_disturb_another(at: str, fa
     assert run(go) == 77
 
 
-def test_connections_give_back_all_they_took(at: str, face: Rgb, data: Path) -> None:
+def test_connections_give_back_all_they_took(server: Running, face: Rgb) -> None:
     picture = encode(face, Kind.JPEG)
 
-    def held() -> tuple[int, int]:
-        pid = int(subprocess.check_output(["pgrep", "-f", f"serve --port 0 --data {data}"]).split()[0])
-        return len(os.listdir(f"/proc/{pid}/fd")), len(os.listdir(f"/proc/{pid}/task"))
+    async def once(performs: bool) -> None:
+        async with LiveClient(server.url) as live:
+            if performs:
+                await live.picture(picture, 0)
+                await live.receive()
 
-    async def once() -> None:
-        async with LiveClient(f"ws://{at}/v1/live") as live:
-            await live.picture(picture, 0)
+    async def many(n: int) -> None:
+        for i in range(0, n, 4):
+            await asyncio.gather(*(once(j == 0 and i % 16 == 0) for j in range(4)))
+
+    run(lambda: many(24))
+    before = server.held
+    run(lambda: many(208))
+    after = server.held
+    print(f"handles, threads, MB: {before} before 208 connections, {after} after")
+    assert after[0] <= before[0] + 2
+    assert after[1] <= before[1] + 3
+    assert after[2] <= before[2] + 40
+
+
+def settled_session(server: Running) -> str:
+    return httpx.get(f"http://{server.at}/metrics").text
+
+
+def test_a_dropped_connection_is_taken_up_with_all_that_was_known(server: Running, face: Rgb) -> None:
+    """The performer seen before the drop needs no learning after it: the character moves from the first picture."""
+    picture, moved = encode(face, Kind.JPEG), encode(np.roll(face, 14, 1), Kind.JPEG)
+
+    async def go() -> tuple[int, float]:
+        first = LiveClient(server.url, session="dropped", character="eileen")
+        async with first:
+            for i in range(12):
+                await first.picture(picture, i * 40_000)
+                still = await first.receive()
+            first._socket.transport.abort()
+        async with LiveClient(server.url, session="dropped") as second:
+            assert second.ready["character"] == "eileen"
+            await second.picture(moved, 500_000)
+            then = decode(await second.receive())
+            await second.ask("stats")
+            await second.picture(picture, 540_000)
+            await second.receive()
+            return second.said[-1]["received"], float(np.abs(then.astype(int) - decode(still)).mean())
+
+    received, difference = run(go)
+    assert received >= 13
+    assert difference > 2
+
+
+def test_a_session_that_nobody_takes_up_again_is_let_go(data: Path, face: Rgb) -> None:
+    async def go(server: Running) -> None:
+        async with LiveClient(server.url, session="left") as live:
+            await live.picture(encode(face, Kind.JPEG), 0)
             await live.receive()
+            live._socket.transport.abort()
+        for _ in range(200):
+            await asyncio.sleep(0.05)
+            if "understudy_live_sessions 0" in settled_session(server):
+                return
+        raise AssertionError("the session is still there")
 
-    for _ in range(3):
-        run(once)
-    before = held()
-    for _ in range(12):
-        run(once)
-    after = held()
-    assert after[0] <= before[0] + 1
-    assert after[1] <= before[1] + 2
+    with serving(data, limits="resume_s=0.3") as server:
+        run(lambda: go(server))
+        messages = [json.loads(line)["message"] for line in server.log.read_text().splitlines() if line[0] == "{"]
+    assert messages[:3] == ["a session begins", "a session waits to be taken up again", "a session ends"]
+
+
+@pytest.mark.parametrize(("limits", "says"), [("hello_s=0.3", False), ("silent_s=0.3", True)])
+def test_a_client_that_says_nothing_is_let_go(data: Path, limits: str, says: bool) -> None:
+    async def go(server: Running) -> int:
+        async with connect(server.url) as socket:
+            if says:
+                await socket.send(say("hello", version=1))
+            with suppress(ConnectionClosed):
+                while True:
+                    await socket.recv()
+            return int(socket.close_code or 0)
+
+    with serving(data, limits=limits) as server:
+        assert run(lambda: go(server)) == 4408
+
+
+def test_a_flood_is_stopped_and_another_session_goes_on(server: Running, face: Rgb) -> None:
+    picture = encode(face, Kind.JPEG)
+
+    async def flood() -> int:
+        async with LiveClient(server.url) as live:
+            with suppress(ConnectionClosed):
+                for i in range(2000):
+                    await live.picture(picture, i)
+                while True:
+                    await live.receive()
+            return int(live._socket.close_code or 0)
+
+    async def go() -> tuple[int, int]:
+        async with LiveClient(server.url) as other:
+            flooding = asyncio.ensure_future(flood())
+            n = 0
+            while not flooding.done() or n < 5:
+                await other.picture(picture, n)
+                await other.receive()
+                n += 1
+            return await flooding, n
+
+    code, n = run(go)
+    assert code == 4429
+    assert n >= 5
+
+
+def test_pictures_without_end_or_sense_do_not_take_the_server_down(server: Running, face: Rgb) -> None:
+    rng = np.random.default_rng(5)
+    whole = {kind: encode(face[:128, :128], kind) for kind in (Kind.JPEG, Kind.WEBP)}
+
+    def broken(kind: Kind) -> bytes:
+        data = bytearray(whole[kind])
+        for at in rng.integers(4, len(data), rng.integers(1, 30)):
+            data[at] = rng.integers(256)
+        return bytes(data[: rng.integers(30, len(data))])
+
+    async def go() -> dict[str, Any]:
+        async with LiveClient(server.url) as live:
+            for i in range(60):
+                await live.picture(
+                    broken(Kind.JPEG if i % 2 else Kind.WEBP), i * 33_333, Kind.JPEG if i % 2 else Kind.WEBP
+                )
+                await asyncio.sleep(0.02)
+            await live.picture(encode(face, Kind.JPEG), 7_000_000)
+            while (await live.receive()).time_us != 7_000_000:
+                pass
+            await live.ask("stats")
+            await live.picture(encode(face, Kind.JPEG), 7_040_000)
+            await live.receive()
+            return live.said[-1]
+
+    assert run(go)["refused"] > 5
+
+
+def test_a_slow_reader_loses_its_own_pictures_and_nobody_else_s(server: Running, face: Rgb) -> None:
+    picture = encode(face, Kind.JPEG)
+    host, _, port = server.at.partition(":")
+
+    def upgraded() -> socket.socket:
+        slow = socket.create_connection((host, int(port)))
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        slow.sendall(
+            f"GET /v1/live HTTP/1.1\r\nHost: {server.at}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
+        )
+        return slow
+
+    def frame(payload: bytes, opcode: int) -> bytes:
+        n = len(payload)
+        length = bytes((0x80 | n,)) if n < 126 else bytes((0xFE,)) + n.to_bytes(2, "big")
+        return bytes((0x80 | opcode,)) + length + bytes(4) + payload
+
+    async def go() -> int:
+        with upgraded() as slow:
+            slow.sendall(frame(say("hello", version=1).encode(), 1))
+            async with LiveClient(server.url) as other:
+                for i in range(40):
+                    slow.sendall(frame(pack(Kind.JPEG, i, picture), 2))
+                    if i % 10 == 0:
+                        slow.recv(1)
+                    await other.picture(picture, i)
+                    shown = (await other.receive()).time_us
+                return shown
+
+    assert len(picture) < 65_000
+    assert run(go) == 39
+
+
+def test_views_and_unknown_characters_are_refused_in_words_and_the_session_goes_on(server: Running, face: Rgb) -> None:
+    picture = encode(face, Kind.JPEG)
+
+    async def go() -> list[str]:
+        async with LiveClient(server.url) as live:
+            await live.ask("character", "nobody")
+            await live.ask("camera", "fly:3")
+            await live.ask("camera", "zoom:1.2")
+            await live.ask("camera", "")
+            await live.picture(picture, 3)
+            assert (await live.receive()).time_us == 3
+            return [m["message"] for m in live.said]
+
+    said = run(go)
+    assert "there is no character 'nobody'" in said[0]
+    assert "wanted one of zoom" in said[1]
+    assert len(said) == 2
+
+
+def test_whoever_looks_on_sees_the_character_while_somebody_performs(server: Running, face: Rgb) -> None:
+    picture = encode(face, Kind.JPEG)
+
+    async def go() -> tuple[int, bytes]:
+        async with (
+            connect(f"ws://{server.at}/v1/watch?session=shown") as watcher,  # before there is a session
+            LiveClient(server.url, session="shown", character="eileen") as live,
+        ):
+            seen = asyncio.ensure_future(watcher.recv())
+            i = 0
+            while not seen.done():
+                await live.picture(picture, i)
+                await live.receive()
+                await asyncio.sleep(0.02)
+                i += 1
+            async with (
+                httpx.AsyncClient() as client,
+                client.stream("GET", f"http://{server.at}/v1/watch.mjpeg?session=shown") as stream,
+            ):
+                assert stream.headers["content-type"] == "multipart/x-mixed-replace; boundary=frame"
+                parts = stream.aiter_bytes()
+                await asyncio.sleep(0.3)
+                await live.picture(picture, i)
+                part = b""
+                while b"\xff\xd9" not in part:
+                    part += await parts.__anext__()
+            return len(await seen), part
+
+    n, part = run(go)
+    assert n > 1000
+    assert part.startswith(b"--frame\r\nContent-Type: image/jpeg\r\n")
+    for _ in range(100):
+        if "understudy_watchers 0" in settled_session(server):
+            break
+        time.sleep(0.05)
+    assert "understudy_watchers 0" in settled_session(server)
 
 
 def test_characters_are_listed_shown_added_and_refused(at: str, face: Rgb, tmp_path: Path) -> None:
@@ -189,26 +393,36 @@ def test_characters_are_listed_shown_added_and_refused(at: str, face: Rgb, tmp_p
 
 def test_the_page_and_the_figures_are_served(at: str) -> None:
     assert "<title>Understudy studio</title>" in httpx.get(f"http://{at}/").text
-    for part in ("studio.js", "wire.js", "studio.css"):
+    for part in ("studio.js", "wire.js", "camera.js", "take.js", "studio.css", "stage.html", "stage.js"):
         assert httpx.get(f"http://{at}/{part}").status_code == 200
-    assert "understudy_rendered_total" in httpx.get(f"http://{at}/metrics").text
+    for name in ("rendered_total", "waiting_pictures", 'stage_seconds_bucket{stage="see"'):
+        assert f"understudy_{name}" in httpx.get(f"http://{at}/metrics").text
     assert httpx.get(f"http://{at}/readyz").text == "ok"
 
 
-def test_told_to_stop_it_says_so_to_its_clients_and_stops(data: Path) -> None:
-    process, where = begin(data)
-
-    async def go() -> int:
-        async with LiveClient(f"ws://{where}/v1/live") as live:
-            process.send_signal(signal.SIGTERM)
-            try:
+def test_told_to_stop_it_finishes_what_came_says_so_and_stops(data: Path, face: Rgb) -> None:
+    async def go(server: Running) -> tuple[int, int]:
+        async with LiveClient(server.url) as live:
+            await live.picture(encode(face, Kind.JPEG), 0)
+            await live.receive()
+            await live.picture(encode(face, Kind.JPEG), 40_000)
+            await live.ask("stats")
+            await asyncio.sleep(0.02)
+            server.process.send_signal(signal.SIGTERM)
+            n = 0
+            with suppress(ConnectionClosed):
                 while True:
                     await live.receive()
-            except ConnectionClosed as closed:
-                return closed.rcvd.code if closed.rcvd else 0
+                    n += 1
+            return n, int(live._socket.close_code or 0)
 
-    assert run(go) in (1001, 1012)
-    process.wait(20)
+    with serving(data) as server:
+        assert run(lambda: go(server)) == (1, 1001)
+        server.process.wait(10)
+        lines = [json.loads(line) for line in server.log.read_text().splitlines() if line.startswith("{")]
+    assert [line["message"] for line in lines] == ["a session begins", "the server stops", "a session ends"]
+    assert lines[-1]["rendered"] == 2
+    assert len(lines[0]["session"]) == 8
 
 
 def test_a_port_that_is_taken_is_refused_with_a_sentence(at: str, tmp_path: Path) -> None:

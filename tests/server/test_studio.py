@@ -38,10 +38,14 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 SHOTS = os.environ.get("UNDERSTUDY_SCREENSHOTS")  # a folder to keep pictures of the page in; docs/images has some
 
 # What the page sends is kept by its capture time, so that what the canvas shows can be compared with it.
+# `dropped` cuts the connection as a network does: without a word of goodbye that the page could hear.
 KEEP_SENT = """
   window.sent = new Map();
+  const close = WebSocket.prototype.close;
+  window.dropped = () => close.call(window.last, 4000);
   const send = WebSocket.prototype.send;
   WebSocket.prototype.send = function (message) {
+    window.last = this;
     if (message instanceof Uint8Array) window.sent.set(String(new DataView(message.buffer).getBigInt64(1)), message.slice(9));
     if (window.sent.size > 300) window.sent.delete(window.sent.keys().next().value);
     return send.call(this, message);
@@ -154,7 +158,7 @@ def opened(browser: Any, at: str, *, forgive: str = "\0", **options: Any) -> Ite
     context.grant_permissions(["camera", "microphone"])
     context.add_init_script(KEEP_SENT)
     studio = Studio(context.new_page())
-    studio.page.on("console", lambda m: m.type in ("error", "warning") and studio.errors.append(m.text))
+    studio.page.on("console", lambda m: studio.errors.extend([m.text] if m.type in ("error", "warning") else []))
     studio.page.on("pageerror", lambda error: studio.errors.append(str(error)))
     studio.page.goto(f"http://{at}/")
     studio.page.wait_for_selector(".cast input")
@@ -221,7 +225,12 @@ def test_an_actor_sees_their_character_move_with_them_and_takes_the_take_home(
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_page_fits_a_phone_in_the_light_and_in_the_dark(browser: Any, server: Running, scheme: str) -> None:
-    phone = {"viewport": {"width": 390, "height": 844}, "color_scheme": scheme, "is_mobile": True, "has_touch": True}
+    phone: dict[str, Any] = {
+        "viewport": {"width": 390, "height": 844},
+        "color_scheme": scheme,
+        "is_mobile": True,
+        "has_touch": True,
+    }
     with opened(browser, server.at, **phone) as studio:
         studio.page.check("input[value=tall]", force=True)
         studio.begin()
@@ -250,6 +259,83 @@ def test_everything_can_be_reached_and_done_by_keyboard(browser: Any, server: Ru
         assert studio.page.is_checked("#mirror")
         studio.page.keyboard.press("n")
         studio.says("neutral")
+
+
+def test_a_take_goes_on_when_the_connection_drops_and_holds_both_halves(
+    browser: Any, data: Path, tmp_path: Path
+) -> None:
+    with serving(data) as server, opened(browser, server.at, forgive="WebSocket") as studio:
+        studio.begin()
+        studio.page.click("#record")
+        studio.page.wait_for_timeout(1500)
+        before = studio.page.evaluate("document.getElementById('character').dataset.time")
+        again = studio.page.evaluate("""() => new Promise((done) => {
+          const status = document.getElementById("status"), cut = performance.now();
+          window.dropped();
+          const seen = new MutationObserver(() => {
+            if (status.textContent.includes("Recording")) { seen.disconnect(); done(performance.now() - cut); }
+          });
+          seen.observe(status, { childList: true, characterData: true, subtree: true });
+        })""")
+        studio.page.wait_for_function(
+            "before => Number(document.getElementById('character').dataset.time) > Number(before) + 1e6", arg=before
+        )
+        print(f"the take went on {again:.0f} ms after the drop")
+        studio.page.wait_for_timeout(1500)
+        studio.page.click("#record")
+        studio.says("ready to play")
+        with studio.page.expect_download() as download:
+            studio.page.click("#download")
+        download.value.save_as(tmp_path / "take.mp4")
+        log = server.log.read_text()
+    assert "a session goes on" in log
+    with av.open(str(tmp_path / "take.mp4")) as take:
+        times = [float(f.time) for f in take.decode(video=0) if f.time is not None]
+    assert times[-1] > 3.0
+
+
+def test_a_second_tab_takes_over_and_the_first_says_so(browser: Any, server: Running) -> None:
+    with opened(browser, f"{server.at}/?session=shared") as first:
+        first.begin()
+        with opened(browser, f"{server.at}/?session=shared") as second:
+            second.begin()
+            first.says("You went on in another tab")
+            first.shot("studio-another-tab")
+            second.page.wait_for_function("document.getElementById('character').dataset.time")
+
+
+def test_a_camera_or_microphone_that_stops_is_told_in_words(browser: Any, server: Running) -> None:
+    with opened(browser, server.at) as studio:
+        studio.begin()
+        for kind, says in (("Audio", "The microphone stopped"), ("Video", "The camera stopped")):
+            studio.page.evaluate(
+                f"document.getElementById('actor').srcObject.get{kind}Tracks()[0].dispatchEvent(new Event('ended'))"
+            )
+            studio.says(says)
+        assert studio.page.inner_text("#start") == "Start camera"
+        studio.begin()
+
+
+def test_obs_gets_the_character_without_what_is_behind(browser: Any, server: Running) -> None:
+    with opened(browser, f"{server.at}/?session=obs") as studio:
+        studio.begin()
+        stage = studio.page.context.new_page()
+        stage.goto(f"http://{server.at}/stage.html?cut_out=1&session=obs")
+        stage.wait_for_function("document.getElementById('shown').width > 100", timeout=60_000)
+        corner, middle = stage.evaluate("""() => {
+          const c = document.getElementById("shown"), paint = c.getContext("2d");
+          return [[4, 4], [c.width / 2, c.height / 2]].map(([x, y]) => paint.getImageData(x, y, 1, 1).data[3]);
+        }""")
+        assert corner < 20
+        assert middle > 235
+        if SHOTS:
+            stage.screenshot(path=f"{SHOTS}/stage.png", omit_background=True)
+        shown = stage.evaluate("""src => new Promise((done) => {
+          const image = new Image();
+          image.onload = () => done(image.naturalWidth);
+          image.src = src;
+        })""", f"http://{server.at}/v1/watch.mjpeg?session=obs")  # fmt: skip
+        assert shown == 512
 
 
 def test_a_picture_is_added_or_refused_in_words(browser: Any, server: Running, tmp_path: Path) -> None:
