@@ -14,6 +14,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -31,11 +32,11 @@ from runtime.remux import ClipWriter, RemuxOptions, clip_kind
 from runtime.sound import encoder_layout, encoder_rate, inspect_sound
 from runtime.splice import Splice
 from runtime.video import open_media
-from server.lines import Line, SpeechOptions, joined, lines_of, mouth_of, own_mouth
+from server.lines import Line, SpeechOptions, joined, lines_of, mouth_of, own_mouth, speaker_of
 from server.take import Tally, ahead
 from server.timeline import LENGTHS, Timeline, lay_out
 
-WATCHED_S = 30  # of a clip that is longer than the speech, at least so much is watched, to know more mouths
+WATCHED_S = 10  # of a clip that is longer than the speech, at least so much is watched, to know more mouths
 MARGIN_S = Fraction(1, 2)  # watched before and after a part that is dubbed
 EASE_S = 0.1  # how long a part takes to begin and end in the picture
 
@@ -101,7 +102,8 @@ def _dub_picture(picture: Path, output: Path, options: DubOptions, progress: Pro
     )  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="understudy-") as folder:
         (line,) = lines_of(options, Path(folder))
-        return still_dub(picture, line.speech, output, how, progress)
+        known = line.phones is not None or line.transcript is not None
+        return still_dub(picture, line.speech, output, how, progress, speaker_of(line) if known else None)
 
 
 @dataclass(frozen=True)
@@ -153,9 +155,9 @@ class _Whole:
         self.timeline: Timeline
 
     @property
-    def heard(self) -> list[Fraction | None]:
-        """The stretch of the clip's own sound that goes with what is watched."""
-        return [None, self._limit]
+    def heard(self) -> tuple[Fraction | None, Fraction | None]:
+        """Start and end of the stretch of the clip's own sound that goes with what is watched."""
+        return None, self._limit
 
     def frames(self) -> Iterator[PlaneFrame]:
         with PlaneReader(self.clip.path, None, self._limit) as reader:
@@ -226,8 +228,8 @@ class _Parts:
         self.watched_times: list[Fraction] = []
 
     @property
-    def heard(self) -> list[Fraction | None]:
-        return [self._stretches[0][0], self._stretches[-1][1]]
+    def heard(self) -> tuple[Fraction | None, Fraction | None]:
+        return self._stretches[0][0], self._stretches[-1][1]
 
     def frames(self) -> Iterator[PlaneFrame]:
         for start, end in self._stretches:
@@ -291,9 +293,10 @@ def _stretches(lines: Sequence[Line]) -> list[tuple[Fraction, Fraction]]:
 
 def _write(dubbed: _Whole | _Parts, output: Path, options: DubOptions, tally: Tally, progress: Progress) -> None:
     clip = dubbed.clip
-    with ThreadPoolExecutor(1) as beside:  # the sounds are listened to while the clip is watched
-        own = None if clip.sound is None else beside.submit(own_mouth, clip.path, *dubbed.heard)
-        mouths = [beside.submit(mouth_of, line) for line in dubbed.lines]
+    with _Beside() as beside:  # the sounds are listened to while the clip is watched
+        start, end = dubbed.heard
+        own = None if clip.sound is None else beside.pool.submit(own_mouth, clip.path, start, end, beside.stop)
+        mouths = [beside.pool.submit(mouth_of, line, beside.stop) for line in dubbed.lines]
         people, n_watched = _watch(dubbed, tally, progress)
         tally.notes += dubbed.plan()
         with tally.during("listen"):
@@ -324,6 +327,22 @@ def _write(dubbed: _Whole | _Parts, output: Path, options: DubOptions, tally: Ta
             tally.frames += 1
             progress(n_watched + tally.frames, total)
     tally.notes += writer.notes
+
+
+class _Beside:
+    """One thread for what can be done meanwhile; leaving by an exception does not wait for it to be done."""
+
+    def __init__(self) -> None:
+        self.pool = ThreadPoolExecutor(1)
+        self.stop = Event()
+
+    def __enter__(self) -> _Beside:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self.stop.set()
+        self.pool.shutdown(cancel_futures=kind is not None)
 
 
 def _moved(curve: Curve, start: Fraction) -> Curve:

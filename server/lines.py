@@ -14,23 +14,28 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from audio.align import align
 from audio.dubbing import RATE, Curve, relative
+from audio.lips import Lips, motion_of
 from audio.phones import Phone
-from audio.speech import Listened, Speech, inspect_speech, read_speech
+from audio.speech import Listened, Speech, inspect_speech, read_speech, whole
 from audio.voice import CommandVoice, EspeakVoice, Utterance, Voice
+from perfcap.expression import template
 from runtime.errors import InputError
 from runtime.records import SAMPLE_RATE, AudioChunk, Motion
 from runtime.splice import Insert
-from runtime.stage import run
+from runtime.stage import Stage, run
 
 log = logging.getLogger(__name__)
 
 _TICK = SAMPLE_RATE // RATE  # samples of one value of a curve
+_BLOCK, _AROUND = 10 * RATE, 2 * RATE  # moments worked out at once, and on either side that can matter to them
 _VOICED = 0.06  # of how loud a speech is in its loudest twentieth, from which somebody speaks
 _KNOWN_BY = 600  # seconds of a clip's own sound that are enough to know its speaker
 _PART = {"start", "end", "audio", "text", "transcript"}  # what a part of a segments file may say
@@ -111,7 +116,7 @@ def lines_of(options: SpeechOptions, folder: Path) -> list[Line]:
     """All that is to be said, in order; sounds that are made go into `folder`. Raises InputError."""
     start = options.start or Fraction(0)
     if options.audio is not None:
-        transcript = None if options.transcript is None else _text_of(options.transcript)
+        transcript = None if options.transcript is None else text_of(options.transcript)
         return [Line(inspect_speech(options.audio), start, options.end, None, transcript, options.language)]
     if options.text is not None:
         return [_spoken(options.the_voice(), options.text, start, options.end, folder / "speech.wav")]
@@ -127,7 +132,7 @@ def lines_of(options: SpeechOptions, folder: Path) -> list[Line]:
     return lines
 
 
-def _text_of(given: str) -> str:
+def text_of(given: str) -> str:
     """A text, or what is in the file of that name."""
     path = Path(given)
     try:
@@ -208,13 +213,16 @@ def _time(value: Any, where: str) -> Fraction | None:
 class Heard:
     """Chunks, passed on as they come, of which it is known afterwards how loud each moment was."""
 
-    def __init__(self, chunks: Iterable[AudioChunk]) -> None:
+    def __init__(self, chunks: Iterable[AudioChunk], stop: Event | None = None) -> None:
         self._chunks = Listened(chunks)
+        self._stop = stop or Event()  # once it is set, no more is passed on
         self._left = np.zeros(0, np.float32)
         self._loudness: list[Floats] = []
 
     def __iter__(self) -> Iterator[AudioChunk]:
         for chunk in self._chunks:
+            if self._stop.is_set():
+                return
             pcm = np.concatenate((self._left, chunk.pcm))
             n = len(pcm) // _TICK
             moments = pcm[: n * _TICK].reshape(n, _TICK)
@@ -242,32 +250,75 @@ class Mouth:
     is_silent: bool  # nothing was heard
 
 
-def mouth_of(line: Line) -> Mouth:
-    """What a mouth does while a line is said."""
+def mouth_of(line: Line, stop: Event | None = None) -> Mouth:
+    """What a mouth does while a line is said, or up to when `stop` is set."""
     speech = line.speech
-    heard = Heard(read_speech(speech.path, speech.start, min(speech.end, speech.start + line.length)))
-    motions = _motions(line, heard)
-    values = np.stack([relative(motion.face) for motion in motions])
+    heard = Heard(read_speech(speech.path, speech.start, min(speech.end, speech.start + line.length)), stop)
+    controls = [relative(motion.face) for motion in run(speaker_of(line), heard)]
+    values = np.stack(controls) if controls else relative(template())[None]
     curve = Curve(line.start, values, heard.voiced(len(values)))
     return Mouth(curve, heard.is_silent)
 
 
-def own_mouth(clip: Path, start: Fraction | None, end: Fraction | None) -> Curve | None:
+def own_mouth(clip: Path, start: Fraction | None, end: Fraction | None, stop: Event | None = None) -> Curve | None:
     """What a mouth would do that said what is heard in a clip, in the clip's own time; None if that is unknown."""
     first = start or Fraction(0)
     last = first + _KNOWN_BY if end is None else min(end, first + _KNOWN_BY)
     try:
         speech = inspect_speech(clip, first, last)
-        return mouth_of(Line(speech, speech.start)).curve
+        return mouth_of(Line(speech, speech.start), stop).curve
     except InputError:  # its sound is broken, or not there: nothing to be learned from it
         log.debug("the sound of %s tells nothing", clip, exc_info=True)
         return None
 
 
-def _motions(line: Line, heard: Heard) -> Iterator[Motion]:
-    from audio.lips import Lips
+def speaker_of(line: Line) -> Stage[AudioChunk, Motion]:
+    """Whoever knows what the mouth does: those who know what is said when, else the speech model."""
+    phones = line.phones
+    if phones is None and line.transcript is not None:
+        speech = line.speech
+        pcm = whole(read_speech(speech.path, speech.start, speech.end))
+        phones = align(pcm, line.transcript, line.language or "en-us")
+    return Lips() if phones is None else ByPhones(phones)
 
-    return run(Lips(), heard)
+
+class ByPhones:
+    """Stage: AudioChunk -> Motion of known phones, RATE a second; their clock begins with the first chunk."""
+
+    def __init__(self, phones: tuple[Phone, ...]) -> None:
+        self._phones = phones
+        self._begin()
+
+    def _begin(self) -> None:
+        self._start: Fraction | None = None
+        self._n_samples = 0
+        self._n = 0  # moments given
+
+    def push(self, item: AudioChunk) -> list[Motion]:
+        self._start = item.time if self._start is None else self._start
+        self._n_samples += len(item.pcm)
+        ready = (self._n_samples // _TICK - self._n) // _BLOCK * _BLOCK
+        return self._next(ready)
+
+    def flush(self) -> list[Motion]:
+        out = self._next(-(-self._n_samples // _TICK) - self._n)
+        self._begin()
+        return out
+
+    def _next(self, n: int) -> list[Motion]:
+        """The next n moments, worked out a block at a time with what is said around it."""
+        out: list[Motion] = []
+        until = self._n + n
+        while self._n < until:
+            first, last = self._n, min(self._n + _BLOCK, until)
+            before = min(first, _AROUND)
+            around = motion_of(
+                self._phones, Fraction(last - first + before + _AROUND, RATE), Fraction(first - before, RATE)
+            )
+            for i, motion in enumerate(around[before : before + last - first], first):
+                out.append(replace(motion, time=(self._start or Fraction(0)) + Fraction(i, RATE)))
+            self._n = last
+        return out
 
 
 def joined(curves: list[Curve]) -> Curve:

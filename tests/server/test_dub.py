@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import av
@@ -20,34 +20,46 @@ from perfcap.written import head_at
 from runtime.errors import InputError
 from runtime.output import check_output
 from runtime.planes import PlaneReader
-from runtime.records import N_EXPRESSION, Motion
+from runtime.records import N_EXPRESSION, SAMPLE_RATE, AudioChunk, Motion
 from runtime.sound import cut_sound, inspect_sound
 from server.cli import run
 from server.dub import DubOptions, dub
-from server.lines import Heard, Line
 from server.take import Tally
 from tests.audio.faces import face
-from tests.runtime.test_remux import film
 from tests.runtime.test_splice import wav
 
 SOUND_RATE = 48_000
 JAWS = [face(jawOpen=k / 10) for k in range(11)]
 
 
-def loud_is_open(line: Line, heard: Heard) -> Iterator[Motion]:
-    """A mouth that opens as far as the sound is loud."""
-    pcm = np.concatenate([chunk.pcm for chunk in heard])
-    n = len(pcm) // 160
-    for i, level in enumerate(np.sqrt((pcm[: n * 160].reshape(n, 160) ** 2).mean(1))):
-        yield Motion(
-            time=Fraction(i, 100), head=head_at(0, 0, 0), expression=np.zeros(N_EXPRESSION, np.float32),
-            gaze=np.zeros((2, 2), np.float32), face=JAWS[int(min(6, 20 * level))], confidence=1.0,
-        )  # fmt: skip
+class LoudIsOpen:
+    """Stage: a mouth that opens as far as the sound is loud."""
+
+    def __init__(self) -> None:
+        self._n = 0
+        self._left = np.zeros(0, np.float32)
+
+    def push(self, item: AudioChunk) -> list[Motion]:
+        pcm = np.concatenate((self._left, item.pcm))
+        n = len(pcm) // 160
+        self._left = pcm[n * 160 :]
+        levels = np.sqrt((pcm[: n * 160].reshape(n, 160) ** 2).mean(1))
+        self._n += n
+        return [
+            Motion(
+                time=Fraction(self._n - n + i, 100), head=head_at(0, 0, 0), gaze=np.zeros((2, 2), np.float32),
+                expression=np.zeros(N_EXPRESSION, np.float32), face=JAWS[int(min(6, 20 * level))], confidence=1.0,
+            )
+            for i, level in enumerate(levels)
+        ]  # fmt: skip
+
+    def flush(self) -> list[Motion]:
+        return []
 
 
 @pytest.fixture(autouse=True)
 def _ears(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lines_module, "_motions", loud_is_open)
+    monkeypatch.setattr(lines_module, "Lips", LoudIsOpen)
 
 
 def bursts(seconds: float, rate: int = SOUND_RATE, hz: float = 300) -> NDArray[np.float32]:
@@ -352,8 +364,42 @@ def test_progress_counts_both_looks_at_the_clip(talk: Path, said: Path, tmp_path
     assert seen[-1] == (48, 48)
 
 
-def test_everything_of_a_rich_clip_goes_along(face: Any, tmp_path: Path, said: Path) -> None:
-    """Sound, subtitles, chapters: the face is found in a clip that has them all."""
-    plain = film(tmp_path / "rich.mkv", 5, subtitles="subrip", sounds=("aac", "flac"), attachment=True)
-    with pytest.raises(InputError, match="shows no face"):
-        made(plain, tmp_path / "out.mkv", audio=said)
+def test_a_long_speech_is_not_listened_to_once_the_clip_is_known_to_show_no_face(
+    faceless: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sound = wav(tmp_path / "long.wav", np.tile(bursts(1.0, 8000), 600), 8000)
+    heard = 0
+
+    class Slow(LoudIsOpen):
+        def push(self, item: AudioChunk) -> list[Motion]:
+            nonlocal heard
+            heard += len(item.pcm)
+            sleep(0.05)
+            return super().push(item)
+
+    monkeypatch.setattr(lines_module, "Lips", Slow)
+    with pytest.raises(InputError, match="shows no face in any frame"):
+        made(faceless, tmp_path / "out.mp4", audio=sound)
+    assert heard < 600 * SAMPLE_RATE
+
+
+@pytest.mark.slow
+def test_a_clip_and_a_picture_say_a_text(
+    talk: Path, portrait: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("espeakng_loader", reason="espeakng-loader brings the voice; pip install espeakng-loader")
+    monkeypatch.undo()
+    for who in (talk, portrait):
+        out = tmp_path / f"{who.stem}.mp4"
+        tally = made(who, out, text="Guten Tag, Mama", language="de")
+        assert tally.notes == []
+        assert tally.frames > 20
+        assert len(pcm(out)) == pytest.approx(tally.frames * SOUND_RATE / 25, abs=SOUND_RATE / 25)
+    assert "--length" in refused_of(portrait, tmp_path, text="a", length="loop")
+    assert "--start" in refused_of(portrait, tmp_path, text="a", start=Fraction(1))
+
+
+def refused_of(clip: Path, tmp_path: Path, **options: Any) -> str:
+    with pytest.raises(InputError) as caught:
+        made(clip, tmp_path / "refused.mp4", **options)
+    return str(caught.value)
