@@ -54,7 +54,7 @@ def followed(pcm: Floats, transcript: str, language: str) -> tuple[Phone, ...]:
     for speaker in _SPEAKERS:
         said = EspeakVoice(language, voice=speaker, rate=rate).speak(transcript)
         assert said.phones is not None
-        attempts.append(recording.follow(said.pcm, said.phones))
+        attempts.append(recording.follow(said.pcm, said.phones, frozenset(said.words)))
     return min(attempts, key=lambda attempt: attempt[1])[0]
 
 

@@ -10,7 +10,7 @@ a search that has gone on settles what lies far behind. Knows nothing of text or
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import groupby
@@ -77,14 +77,17 @@ class Recording:
         """For how many seconds somebody speaks."""
         return float(self._heard.spoken.sum() / FRAME_RATE)
 
-    def follow(self, known: Floats, phones: Sequence[Phone]) -> tuple[tuple[Phone, ...], float]:
+    def follow(
+        self, known: Floats, phones: Sequence[Phone], breaks: Collection[int] = ()
+    ) -> tuple[tuple[Phone, ...], float]:
         """The phones of `known` [T'] where they stand here, without gaps, and the mean cost of a spoken frame.
 
-        Costs compare only between attempts at the same recording.
+        There may be pauses before the phones that `breaks` counts, and where `known` has them; anywhere if it is
+        empty. Costs compare only between attempts at the same recording.
         """
         if not self.duration:
             return (), 0.0
-        states = _States.of(_heard(_power(known), self._noise), phones)
+        states = _States.of(_heard(_power(known), self._noise), phones, breaks)
         path = _search(self._heard, self._unlikely, states)
         spoken = states.phone[path] >= 0
         cost = np.linalg.norm(self._heard.cepstra - states.cepstra[path], axis=1)
@@ -134,16 +137,22 @@ class _States:
     symbol: NDArray[np.int32]  # [M], index into SYMBOLS; 0 is a pause
 
     @classmethod
-    def of(cls, model: _Heard, phones: Sequence[Phone]) -> _States:
+    def of(cls, model: _Heard, phones: Sequence[Phone], breaks: Collection[int]) -> _States:
         rows: list[int] = [-1]
         owners: list[int] = [-1]
         for i, phone in enumerate(phones):
+            if (phone.symbol == SILENCE or i in breaks or not breaks) and owners[-1] >= 0:
+                rows.append(-1)
+                owners.append(-1)
             if phone.symbol == SILENCE:
                 continue
             first, last = (math.ceil(t * FRAME_RATE) for t in (phone.start, phone.end))
             frames = range(first, max(last, first + 1))
-            rows += [*(min(f, len(model.cepstra) - 1) for f in frames), -1]
-            owners += [*(i for _ in frames), -1]
+            rows += [min(f, len(model.cepstra) - 1) for f in frames]
+            owners += [i for _ in frames]
+        if owners[-1] >= 0:
+            rows.append(-1)
+            owners.append(-1)
         place = np.array(rows)
         cepstra = np.where((place >= 0)[:, None], model.cepstra[np.maximum(place, 0)], np.float32(0))
         symbols = [INDEX[phones[i].symbol] if i >= 0 else 0 for i in owners]

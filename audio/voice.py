@@ -43,6 +43,7 @@ class Utterance:
 
     pcm: NDArray[np.float32]  # [T], mono, -1..1, at SAMPLE_RATE
     phones: tuple[Phone, ...] | None  # without gaps from 0 to the end; None where the voice does not tell
+    words: tuple[int, ...] = ()  # which of the phones begin a word; empty where the voice does not tell
 
     @property
     def duration(self) -> Fraction:
@@ -89,7 +90,7 @@ class EspeakVoice:
         phones = _phones(said)
         if all(phone.symbol == SILENCE for phone in phones):
             raise InputError(f"the text {_short(text)!r} holds nothing that can be said in {self.language}")
-        return Utterance(_resampled(said), phones)
+        return Utterance(_resampled(said), phones, _beginnings(said, phones))
 
 
 @dataclass(frozen=True)
@@ -225,7 +226,7 @@ def _short(text: str) -> str:
 _SYNCHRONOUS, _PHONEME_EVENTS, _IPA, _DO_NOT_EXIT = 2, 1, 2, 0x8000
 _UTF8, _END_PAUSE = 1, 0x1000
 _RATE, _PITCH = 1, 3
-_EVENT_PHONEME = 7
+_EVENT_WORD, _EVENT_PHONEME = 1, 7
 _NAME_BYTES = 8
 _LONGEST_PATH = 130  # bytes; the library keeps 160 for its folder and a file's name in it
 
@@ -270,6 +271,7 @@ class _Said:
     pcm: NDArray[np.int16]  # [T], mono
     rate: int  # Hz
     marks: tuple[_Mark, ...]
+    words: tuple[int, ...]  # samples at which words begin
 
 
 class _Espeak:
@@ -289,6 +291,7 @@ class _Espeak:
         self.voices = tuple(sorted((path.name for path in (data / "voices" / "!v").iterdir()), key=str.lower))
         self._pcm: list[NDArray[np.int16]] = []
         self._marks: list[_Mark] = []
+        self._words: list[int] = []
         self._callback = _Callback(self._take)  # the library keeps only its address
         library.espeak_SetSynthCallback(self._callback)
 
@@ -329,20 +332,22 @@ class _Espeak:
             if events[i].type == _EVENT_PHONEME:
                 name = bytes(events[i].name).split(b"\0")[0]
                 self._marks.append(_Mark(events[i].sample, name.decode(errors="ignore")))
+            elif events[i].type == _EVENT_WORD:
+                self._words.append(events[i].sample)
             i += 1
         return 0
 
     def say(self, name: str, text: str, rate: int, pitch: int) -> _Said:
         spoken = text.replace("\0", " ").encode("utf-8", errors="replace")
         with self._lock:
-            self._pcm, self._marks = [], []
+            self._pcm, self._marks, self._words = [], [], []
             if self._library.espeak_SetVoiceByName(name.encode()):
                 raise InputError(f"espeak-ng cannot load its voice {name}; is espeakng-loader whole?")
             self._library.espeak_SetParameter(_RATE, rate, 0)
             self._library.espeak_SetParameter(_PITCH, pitch, 0)
             self._library.espeak_Synth(spoken, len(spoken) + 1, 0, 1, 0, _UTF8 | _END_PAUSE, None, None)
             pcm = np.concatenate(self._pcm) if self._pcm else np.zeros(0, np.int16)
-            return _Said(pcm, self._rate, tuple(self._marks))
+            return _Said(pcm, self._rate, tuple(self._marks), tuple(self._words))
 
 
 @cache
@@ -427,6 +432,19 @@ def _closure(said: _Said, sample: int) -> Fraction:
     loud = np.flatnonzero((before > 1) | (before < -1))
     n_silent = len(before) - (int(loud[-1]) + 1 if loud.size else 0)
     return max(Fraction(n_silent, said.rate), _LATE)
+
+
+def _beginnings(said: _Said, phones: Sequence[Phone]) -> tuple[int, ...]:
+    """Which phones begin a word: of each word, the sound that begins nearest to its event."""
+    starts = np.array([float(phone.start) for phone in phones])
+    spoken = np.array([phone.symbol != SILENCE for phone in phones])
+    found = set()
+    for word in said.words:
+        after = int(np.searchsorted(starts, word / said.rate))
+        near = [i for i in range(max(after - 1, 0), min(after + 2, len(phones))) if spoken[i]]
+        if near:
+            found.add(min(near, key=lambda i: abs(starts[i] - word / said.rate)))
+    return tuple(sorted(found))
 
 
 def _joined_silences(phones: Sequence[Phone]) -> list[Phone]:

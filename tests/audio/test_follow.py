@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from importlib.util import find_spec
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -68,6 +70,33 @@ def test_a_pause_that_only_the_known_voice_made_is_passed_over() -> None:
     found, _ = Recording(pcm).follow(known, phones)
     assert [p.symbol for p in found] == [p.symbol for p in truth]
     np.testing.assert_allclose(starts(found), starts(truth), atol=0.025)
+
+
+def test_a_pause_is_made_only_where_it_may_be() -> None:
+    known, phones = sing(TUNE, 110.0)
+    pcm, _ = sing([*TUNE[:2], (SILENCE, 0.5), *TUNE[2:]], 150.0)
+    found, _ = Recording(pcm).follow(known, phones, breaks={2})
+    assert "".join(p.symbol for p in found) == "ai_uai"
+    found, _ = Recording(pcm).follow(known, phones, breaks={4})
+    assert "".join(p.symbol for p in found).replace("_", "") == "aiuai"
+    assert not any(a.symbol == "i" and b.symbol == SILENCE for a, b in pairwise(found[:-2]))
+
+
+def test_no_phone_is_lost_however_fast_the_others_are() -> None:
+    known, phones = sing([("a", 0.2), ("i", 0.02), ("u", 0.25)], 110.0)
+    pcm, _ = sing([("a", 0.2), ("u", 0.25)], 110.0)
+    found, _ = Recording(pcm).follow(known, phones)
+    assert "".join(p.symbol for p in found) == "aiu"
+
+
+def test_a_plosive_after_a_pause_is_closed_before_it_is_heard() -> None:
+    known, phones = sing([("a", 0.2), ("i", 0.03), ("u", 0.25)], 110.0)
+    phones = (phones[0], replace(phones[1], symbol="b"), phones[2])
+    pcm, _ = sing([("a", 0.2), (SILENCE, 0.5), ("i", 0.03), ("u", 0.25)], 110.0)
+    found, _ = Recording(pcm).follow(known, phones)
+    closed = next(p for p in found if p.symbol == "b")
+    assert closed.end - closed.start >= Fraction(8, 100)
+    assert abs(float(closed.end) - 0.73) < 0.03
 
 
 def test_the_voice_that_is_more_alike_costs_less() -> None:

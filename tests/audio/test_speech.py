@@ -175,7 +175,7 @@ def _broken(folder: Path, what: str) -> Path:
         ("unknown_coding", "holds sound in a coding that is not known"),
         ("no_channels", "holds no sound"),
         ("empty", "holds no media that can be read"),
-        ("text", "holds no media that can be read"),
+        ("text", "holds text; wanted a file with sound"),
         ("folder", "is a folder; wanted a file with sound"),
         ("missing", "does not exist; wanted a file with sound"),
     ],
