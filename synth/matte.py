@@ -6,12 +6,16 @@ filter, He et al. 2010). What the person hides is filled from around them, coars
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 WORK_PX = 1024  # the matte is drawn on a picture no larger than this
+HALO = 0.12  # of the face's size: how far from the person the rim of what is behind may bear their traces
+FAINT = 5.0  # levels by which what is made up is off itself
+ROUGH = (10.0, 20.0)  # levels: backgrounds up to the first are even, from the second on cluttered
 FILL_PX = 2048  # and what is made up behind and around the person
 
 
@@ -118,10 +122,15 @@ def _local(value: NDArray[np.float32], where: NDArray[np.float32], size: int) ->
 
 def fill(rgb: NDArray[np.uint8], known: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Fill what is not known (weight [H, W] 0) from what is, by push-pull (Gortler et al. 1996, section 3.4)."""
+    return np.clip(push_pull(rgb, known) + 0.5, 0, 255).astype(np.uint8)
+
+
+def push_pull(values: NDArray[Any], known: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The same for any numbers [H, W, 3]."""
     import cv2
 
     levels: list[tuple[Any, Any]] = []
-    colour = rgb.astype(np.float32) * known[..., None]
+    colour = values.astype(np.float32) * known[..., None]
     weight = known.astype(np.float32)
     while True:
         levels.append((colour, weight))
@@ -138,7 +147,27 @@ def fill(rgb: NDArray[np.uint8], known: NDArray[np.float32]) -> NDArray[np.uint8
         confidence = np.minimum(weight * 4, 1)[..., None]
         own = colour / np.maximum(weight, 1e-6)[..., None]
         up = own * confidence + up * (1 - confidence)
-    return np.clip(up + 0.5, 0, 255).astype(np.uint8)
+    return np.asarray(up, np.float32)
+
+
+def _continued(rgb: NDArray[np.uint8], known: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What is known [H, W, 3] continued smoothly over the rest: its gradients too, as far as a parabola goes."""
+    import cv2
+
+    H, W = known.shape
+    step = max(1, round(max(H, W) / 128))
+    small = cv2.resize(rgb * known[..., None], (-(-W // step), -(-H // step)), interpolation=cv2.INTER_AREA)
+    weight = cv2.resize(known, small.shape[1::-1], interpolation=cv2.INTER_AREA)
+    use = weight > 0.5
+    if use.sum() < 64:
+        return fill(rgb, known).astype(np.float32)
+    y, x = np.mgrid[: small.shape[0], : small.shape[1]]
+    u, v = (2 * x / small.shape[1] - 1).astype(np.float32), (2 * y / small.shape[0] - 1).astype(np.float32)
+    basis = np.stack((np.ones_like(u), u, v, u * u, u * v, v * v), -1)  # [h, w, 6]
+    fitted, *_ = np.linalg.lstsq(basis[use], small[use] / weight[use][:, None], rcond=None)
+    parabola = cv2.resize((basis @ fitted).astype(np.float32), (W, H), interpolation=cv2.INTER_LINEAR)
+    rest = push_pull(rgb - parabola, known)
+    return np.asarray(np.clip(parabola + rest, 0, 255), np.float32)
 
 
 def wide_blur(picture: NDArray[np.float32], sigma_px: float) -> NDArray[np.float32]:
@@ -156,13 +185,11 @@ def continue_behind(rgb: NDArray[np.uint8], known: NDArray[np.float32], face_px:
     part's own, mirrored at the edge between them."""
     import cv2
 
-    smooth = fill(rgb, known).astype(np.float32)
+    smooth = _continued(rgb, known)
     if known.all() or not known.any():
-        return smooth.astype(np.uint8)
+        return (smooth + 0.5).astype(np.uint8)
     H, W = known.shape
-    coarse = max(2.0, face_px / 8)
-    weight = wide_blur(known, coarse)
-    blurred = wide_blur(rgb * known[..., None], coarse) / np.maximum(weight, 1e-3)[..., None]
+    blurred = even_blur(rgb, known, max(2.0, face_px / 8))
     texture = np.where(known[..., None] > 0, rgb - blurred, 0).astype(np.float32)
     _, labels = cv2.distanceTransformWithLabels(
         (known == 0).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
@@ -196,10 +223,17 @@ def person_colour(
     return np.asarray(out, np.uint8)
 
 
-def layers(
-    rgb: NDArray[np.uint8], alpha: NDArray[np.float32], face_px: float
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """A picture [H, W, 3] taken apart: the person's own colour, and what is behind them.
+@dataclass(frozen=True)
+class Layers:
+    """A picture taken apart: the person over what is behind them is the picture."""
+
+    alpha: NDArray[np.float32]  # [H, W] the person's opacity
+    person: NDArray[np.uint8]  # [H, W, 3] the person's own colour
+    behind: NDArray[np.uint8]  # [H, W, 3]
+
+
+def layers(rgb: NDArray[np.uint8], alpha: NDArray[np.float32], face_px: float) -> Layers:
+    """A picture [H, W, 3] taken apart.
 
     What is made up is made on a picture of at most FILL_PX, whatever the picture's own size.
     """
@@ -211,13 +245,74 @@ def layers(
     if scale < 1:
         small = cv2.resize(rgb, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         thin = cv2.resize(alpha, small.shape[1::-1], interpolation=cv2.INTER_AREA)
-    reach = max(3, round(face_px * scale / 32))
-    known = cv2.erode((thin < 0.02).astype(np.float32), np.ones((reach, reach), np.uint8))
-    filled = continue_behind(small, known, face_px * scale)
+    known = _beyond(thin, face_px * scale / 32)
+    calm = _calm(small, thin, face_px * scale)
+    halo = _halo(small, thin, known, face_px * scale) * calm[..., None]
+    clean = np.clip(small - halo + 0.5, 0, 255).astype(np.uint8)
+    filled = continue_behind(clean, known, face_px * scale)
     solid = fill(small, (thin > 0.95).astype(np.float32))
     if scale < 1:
-        filled, solid = (cv2.resize(x, (W, H), interpolation=cv2.INTER_LINEAR) for x in (filled, solid))
-        reach = max(3, round(face_px / 32))
-        known = cv2.erode((alpha < 0.02).astype(np.uint8), np.ones((reach, reach), np.uint8))
-    behind = np.where((known > 0)[..., None], rgb, filled)
-    return person_colour(rgb, alpha, behind, solid), behind
+        filled, solid, halo, calm = (
+            cv2.resize(x, (W, H), interpolation=cv2.INTER_LINEAR) for x in (filled, solid, halo, calm)
+        )
+        known = _beyond(alpha, face_px / 32)
+        clean = np.clip(rgb - halo + 0.5, 0, 255).astype(np.uint8)
+    behind = np.where((known > 0)[..., None], clean, filled)
+    person = person_colour(rgb, alpha, behind, solid)
+    return _with_halo(rgb, Layers(alpha, person, behind), calm)
+
+
+def _beyond(alpha: NDArray[np.float32], reach_px: float) -> NDArray[np.float32]:
+    """1 where nothing of the person [H, W] is within reach, else 0."""
+    import cv2
+
+    reach = max(3, round(reach_px))
+    return np.asarray(cv2.erode((alpha < 0.02).astype(np.float32), np.ones((reach, reach), np.uint8)), np.float32)
+
+
+def _calm(rgb: NDArray[np.uint8], alpha: NDArray[np.float32], face_px: float) -> NDArray[np.float32]:
+    """How even [H, W] what is behind is around the person, 0..1; 0 away from them."""
+    import cv2
+
+    far = _beyond(alpha, 2 * HALO * face_px)
+    if not far.any():
+        return np.zeros(alpha.shape, np.float32)
+    rough = np.sqrt(_local((rgb - even_blur(rgb, far, face_px / 8)) ** 2, far, round(face_px / 8)))
+    calm = 1 - np.clip((rough - ROUGH[0]) / (ROUGH[1] - ROUGH[0]), 0, 1)
+    away = cv2.distanceTransform((alpha < 0.02).astype(np.uint8), cv2.DIST_L2, 5) / (HALO * face_px)
+    return np.asarray(cv2.GaussianBlur(calm, (0, 0), face_px / 16) * np.clip(2 - 2 * away, 0, 1), np.float32)
+
+
+def _halo(
+    rgb: NDArray[np.uint8], alpha: NDArray[np.float32], known: NDArray[np.float32], face_px: float
+) -> NDArray[np.float32]:
+    """How the rim of what is behind [H, W, 3] differs from what goes on beyond it: shadow, glow and loose hair too
+    thin for the matte. It is the person's and goes with them."""
+    far = _beyond(alpha, 2 * HALO * face_px)
+    if not far.any():
+        return np.zeros(rgb.shape, np.float32)
+    halo = even_blur(rgb, known, face_px / 60) - _continued(rgb, far)
+    halo = np.sign(halo) * np.maximum(np.abs(halo) - FAINT, 0) * known[..., None]
+    return np.asarray(np.clip(halo, -4.0 * rgb, 255.0 - rgb), np.float32)  # no more than a veil
+
+
+def even_blur(rgb: NDArray[np.uint8], where: NDArray[np.float32], sigma_px: float) -> NDArray[np.float32]:
+    """A Gaussian blur [H, W, 3] of what `where` counts alone."""
+    weight = wide_blur(where, sigma_px)
+    return np.asarray(wide_blur(rgb * where[..., None], sigma_px) / np.maximum(weight, 1e-3)[..., None], np.float32)
+
+
+def _with_halo(rgb: NDArray[np.uint8], cut: Layers, calm: NDArray[np.float32]) -> Layers:
+    """The halo as the thinnest veil that turns what is behind into the picture: each of its colours at an extreme.
+
+    `calm` [H, W] says where what is behind is even, so that the difference is the person's.
+    """
+    off = rgb.astype(np.float32) - cut.behind
+    room = np.where(off > 0, 255.0 - cut.behind, cut.behind)
+    veil = np.clip((np.abs(off) / np.maximum(room, 1)).max(-1) * 1.02, 0, 0.8) * calm
+    rim = (veil > 0.004) & (cut.alpha < 0.25)
+    veil = np.maximum(veil, cut.alpha)
+    person = cut.person.copy()
+    a = veil[rim][:, None]
+    person[rim] = np.clip((rgb[rim] - (1 - a) * cut.behind[rim]) / a + 0.5, 0, 255)
+    return Layers(np.where(rim, veil, cut.alpha).astype(np.float32), person, cut.behind)

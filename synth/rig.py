@@ -141,7 +141,8 @@ def rig(rgb: NDArray[np.uint8], mesh: FaceMesh, neutral: NDArray[np.float32]) ->
     x0, y0, x1, y1 = _reach(mesh.landmarks, _unit(rgb, mesh.landmarks, neutral), rgb.shape)
     part = (slice(y0, y1), slice(x0, x1))  # nothing beyond it moves
     person, behind = rgb.copy(), rgb.copy()
-    person[part], behind[part] = layers(rgb[part], alpha[part], mesh.size)
+    cut = layers(rgb[part], alpha[part], mesh.size)
+    alpha[part], person[part], behind[part] = cut.alpha, cut.person, cut.behind
     return Character(rgb, mesh.landmarks, neutral, alpha, person, behind)
 
 

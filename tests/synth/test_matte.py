@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from synth.matte import continue_behind, fill, person_alpha, person_colour, refine
+from synth.matte import continue_behind, fill, layers, person_alpha, person_colour, refine
 
 Rgb = NDArray[np.uint8]
 SIDE = 160
@@ -84,6 +85,44 @@ def test_what_is_behind_goes_on_with_its_own_colours_and_speckles(scene: Scene) 
     grain = np.diff(behind.astype(float), axis=0)[hidden[1:]].std() / np.diff(scene.wall.astype(float), axis=0).std()
     print(f"speckle behind the person: {grain:.2f} of the wall's")
     assert 0.5 < grain < 1.5
+
+
+def shadowed(wall: NDArray[np.floating[Any]], levels: float) -> tuple[Scene, NDArray[np.bool_]]:
+    """A disc before a wall that it makes darker (or, levels below 0, lighter) close by; and where it does."""
+    ys, xs = np.mgrid[:240, :240] + 0.5
+    away = np.hypot(xs - 120, ys - 120) - RADIUS
+    alpha = np.clip(0.5 - away, 0, 1).astype(np.float32)
+    shadow = levels * np.clip(1 - np.abs(away - 3) / 6, 0, 1)
+    rgb = (wall - shadow[..., None]) * (1 - alpha[..., None]) + SKIN * alpha[..., None]
+    scene = Scene(np.clip(rgb + 0.5, 0, 255).astype(np.uint8), alpha, np.clip(wall, 0, 255).astype(np.uint8))
+    return scene, (shadow != 0) & (alpha == 0)
+
+
+@pytest.mark.parametrize("levels", [35, -35])
+def test_a_shadow_or_glow_on_an_even_wall_goes_with_the_person(levels: float) -> None:
+    rng = np.random.default_rng(2)
+    ramp = np.linspace(70, 130, 240)[None, :, None] + np.linspace(0, 20, 240)[:, None, None] + (0, 20, 40)
+    scene, rim = shadowed(ramp + rng.normal(0, 3, (240, 240, 1)), levels)
+    cut = layers(scene.rgb, scene.alpha, 2 * RADIUS)
+    a = cut.alpha[..., None]
+    back = cut.person * a + cut.behind * (1 - a)
+    assert np.abs(back - scene.rgb)[scene.alpha < 0.02].max() < 6
+    before, left = (np.abs((x.astype(float) - scene.wall)[rim].mean()) for x in (scene.rgb, cut.behind))
+    print(f"off the wall by {before:.1f} levels in the picture, {left:.1f} in what is behind")
+    assert left < 0.45 * before
+    assert cut.alpha[rim].mean() > 0.05
+    assert cut.alpha[rim].max() < 0.6
+    np.testing.assert_array_equal(cut.behind[:20], scene.rgb[:20])
+
+
+def test_on_a_cluttered_wall_the_rim_stays_the_walls() -> None:
+    rng = np.random.default_rng(3)
+    clutter = np.kron(rng.uniform(30, 220, (30, 30, 3)), np.ones((8, 8, 1)))
+    scene, rim = shadowed(clutter, 30)
+    cut = layers(scene.rgb, scene.alpha, 2 * RADIUS)
+    np.testing.assert_array_equal(cut.alpha, scene.alpha)
+    beyond = rim & (np.hypot(*(np.mgrid[:240, :240] - 119.5)) > RADIUS + 4)
+    np.testing.assert_array_equal(cut.behind[beyond], scene.rgb[beyond])
 
 
 @pytest.mark.parametrize("share", [0, 1])
