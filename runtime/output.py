@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,9 +18,15 @@ from runtime.errors import InputError
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
-def check_output(path: str | Path, force: bool = False) -> Path:
-    """Say before the work starts whether `path` can be written; raises InputError."""
+def check_output(path: str | Path, force: bool = False, *, made_of: Iterable[Path | None] = ()) -> Path:
+    """Say before the work starts whether `path` can be written; raises InputError.
+
+    It is none of the files it is `made_of`, not even by `force`: those would be lost.
+    """
     path = Path(path)
+    for source in made_of:
+        if source is not None and path.exists() and source.exists() and os.path.samefile(path, source):
+            raise InputError(f"{path} is also what it would be made of; wanted another name for the result")
     if path.is_dir():
         raise InputError(f"{path} is a folder; wanted the name of a file to write")
     if not path.parent.exists():

@@ -72,7 +72,8 @@ def act(
     """Render the character of one file performing another; returns what was done."""
     retargeting = RetargetOptions(intensity=options.intensity)
     _check_sound(options.sound, output)
-    check_output(output, options.force)
+    sources = (character_path, performance_path, options.sound, options.profile)
+    check_output(output, options.force, made_of=sources)
     tally = Tally()
     begun = time.perf_counter()
     with ThreadPoolExecutor(1) as beside:  # the character is rigged while the take is surveyed

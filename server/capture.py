@@ -33,7 +33,7 @@ def capture(video: Path, output: Path, options: CaptureOptions, progress: Progre
     suffix = output.suffix.lower()
     if suffix not in SUFFIXES:
         raise InputError(f"{output} has the suffix {suffix or '(none)'}; wanted one of {', '.join(SUFFIXES)}")
-    check_output(output, options.force)
+    check_output(output, options.force, made_of=(video, options.profile))
     tally = Tally()
     take = open_take(video, options, tally)
     facts = Facts(source=video.name, camera=take.camera, neutral=take.performer.neutral, rate=take.rate)
@@ -68,7 +68,7 @@ def calibrate(video: Path, output: Path, options: CaptureOptions, progress: Prog
 
     if not output.name.lower().endswith(".json"):
         raise InputError(f"{output} has the suffix {output.suffix or '(none)'}; wanted .profile.json")
-    check_output(output, options.force)
+    check_output(output, options.force, made_of=(video, options.profile))
     tally = Tally()
     take = open_take(video, options, tally)
     profile = measure(_counted(take, tally, progress), take.performer.neutral, video.name)

@@ -16,6 +16,7 @@ from perfcap.expression import template
 from perfcap.face import FaceMesh, MediaPipeFaces
 from runtime.errors import InputError
 from runtime.image import load_image
+from runtime.output import check_output
 from server.take import N_CROWD, Tally
 from synth.framing import frame, reframe
 from synth.rig import Character, rig
@@ -40,6 +41,7 @@ def load_character(path: Path, face: str | None = None, ratio: str | None = None
 def save_character(picture: Path, output: Path, references: Sequence[Path], face: str | None, force: bool) -> Tally:
     """Make a picture's rig and save it, with further pictures of the same character."""
     synth.character.check(output, force)
+    check_output(output, force, made_of=(picture, *references))
     tally = Tally()
     with tally.during("rig"):
         character = load_character(picture, face)

@@ -32,7 +32,7 @@ from runtime.remux import ClipWriter, RemuxOptions, clip_kind
 from runtime.sound import encoder_layout, encoder_rate, inspect_sound
 from runtime.splice import Splice
 from runtime.video import open_media
-from server.lines import Line, SpeechOptions, joined, lines_of, mouth_of, own_mouth, speaker_of
+from server.lines import Line, SpeechOptions, joined, language_tag, lines_of, mouth_of, own_mouth, speaker_of
 from server.take import Tally, ahead
 from server.timeline import LENGTHS, Timeline, lay_out
 
@@ -69,7 +69,7 @@ def dub(clip: Path, output: Path, options: DubOptions, progress: Progress) -> Ta
         return _dub_picture(clip, output, options, progress)
     tally = Tally()
     clip_kind(output)
-    check_output(output, options.force)
+    check_output(output, options.force, made_of=(clip, options.audio, options.segments))
     with PlaneReader(clip) as reader:
         facts = _Clip(clip, reader.layout, reader.duration, reader.n_frames, _sound_index(clip))
     with tempfile.TemporaryDirectory(prefix="understudy-") as folder:
@@ -177,6 +177,11 @@ class _Whole:
         return []
 
     @property
+    def language(self) -> str | None:
+        """Of the result's sound, where it is known to be another than the clip's."""
+        return language_tag(self._line.language)
+
+    @property
     def n_frames(self) -> int | None:
         return len(self.timeline)
 
@@ -224,6 +229,7 @@ class _Parts:
         seconds = sum((end - start for start, end in self._stretches), Fraction(0))
         self.n_watched = clip.frames_of(seconds)
         self.n_frames = clip.n_frames
+        self.language = None  # some of it is another, some the clip's
         self.end = clip.duration
         self.watched_times: list[Fraction] = []
 
@@ -315,7 +321,7 @@ def _write(dubbed: _Whole | _Parts, output: Path, options: DubOptions, tally: Ta
     total = None if dubbed.n_frames is None else n_watched + dubbed.n_frames
     with ClipWriter(
         output, clip.path, clip.layout, sound=dubbed.sound(kind.sound_encoder), replaced=clip.sound,
-        end=dubbed.end, options=RemuxOptions(crf=options.crf), force=options.force,
+        language=dubbed.language, end=dubbed.end, options=RemuxOptions(crf=options.crf), force=options.force,
     ) as writer:  # fmt: skip
         for shown in tally.timed("decode", dubbed.shown()):
             if shown.number is not None:

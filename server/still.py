@@ -66,7 +66,7 @@ def still_dub(
     is said when, it is a stage that knows. Raises InputError for what cannot be read, shown or written.
     """
     output_kind(output)
-    check_output(output, options.force)
+    check_output(output, options.force, made_of=(picture, speech.path))
     tally = Tally()
     with tally.during("rig"):
         character = load_character(picture, options.face, options.ratio)

@@ -65,7 +65,7 @@ def sync(clip: Path, options: SyncOptions, progress: Callable[[int, int | None],
     enough of the offset to move a sound by it."""
     if options.output is not None:
         clip_kind(options.output)
-        check_output(options.output, options.force)
+        check_output(options.output, options.force, made_of=(clip,))
     found = measure_clip(clip, options, progress)
     if options.output is not None:
         if found.offset.confidence < SURE:

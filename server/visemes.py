@@ -94,7 +94,7 @@ def visemes(speech: Path | None, output: Path, options: VisemeOptions, progress:
     shapes = options.shapes or ("arkit" if kind == "csv" else "rhubarb")
     if shapes == "arkit" and kind != "csv":
         raise InputError(f"{output} ends in {output.suffix}; wanted .csv for ARKit's curves")
-    check_output(output, options.force)
+    check_output(output, options.force, made_of=(speech,))
     tally = Tally()
     with tally.during("phones"):
         said = _said(speech, output, options)

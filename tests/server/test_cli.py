@@ -556,3 +556,22 @@ def test_a_signal_that_arrives_inside_a_finalizer_still_stops_the_command(told: 
         assert process.stdout.readline() == "ready\n"
         process.send_signal(told)
         assert process.wait(15) == status
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_no_command_writes_over_what_it_reads_even_if_forced(
+    linked: bool, portrait: Path, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    actor, picture = tmp_path / "actor.mp4", tmp_path / "picture.png"
+    actor.write_bytes(clip.read_bytes())
+    picture.write_bytes(portrait.read_bytes())
+    same = tmp_path / "same.mp4"
+    if linked:
+        same.symlink_to(actor)
+    target = same if linked else actor
+    commands = [["act", str(picture), str(actor), "-o", str(target), "--force"]]
+    commands.append(["dub", str(actor), "--audio", str(actor), "-o", str(target), "--force"])
+    for arguments in commands:
+        assert run(arguments) == 2
+        assert "is also what it would be made of; wanted another name for the result" in capsys.readouterr().err
+    assert actor.read_bytes() == clip.read_bytes()
