@@ -10,7 +10,11 @@ probabilities, so what is half heard is half done; a known transcript is rows of
 from __future__ import annotations
 
 import functools
+from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -124,14 +128,27 @@ def silence(n: int) -> Rows:
     return Rows(phones, np.zeros(n, np.float32))
 
 
-def rows_of(phones: tuple[Phone, ...], n: int) -> Rows:
-    """Phones of known times as n rows; silence where none is."""
+def rows_of(phones: Sequence[Phone], n: int, first: int = 0) -> Rows:
+    """Phones of known times, in order, as n rows from row `first` on; silence where none is."""
     rows = silence(n)
-    for phone in phones:
-        first, last = (max(0, round(t * FRAME_RATE)) for t in (phone.start, phone.end))
-        rows.phones[first:last] = 0
-        rows.phones[first:last, INDEX[phone.symbol]] = 1
+    begin = bisect_left(phones, Fraction(first, FRAME_RATE), key=lambda p: p.end)
+    for phone in islice(phones, begin, None):
+        start, end = (max(0, round(t * FRAME_RATE) - first) for t in (phone.start, phone.end))
+        if start >= n:
+            break
+        rows.phones[start:end] = 0
+        rows.phones[start:end, INDEX[phone.symbol]] = 1
     return Rows(rows.phones, (rows.phones[:, SILENT] == 0).astype(np.float32))
+
+
+def blended(heard: Rows, known: Rows, trust: float) -> Rows:
+    """What was heard and what is known to be said, as far as it is trusted; where nothing is heard nothing is said."""
+    quiet = heard.speech < 0.5
+    known = Rows(np.where(quiet[:, None], silence(1).phones, known.phones), np.where(quiet, 0, known.speech))
+    share = np.float32(trust)
+    return Rows(
+        heard.phones + (known.phones - heard.phones) * share, heard.speech + (known.speech - heard.speech) * share
+    )
 
 
 @functools.cache

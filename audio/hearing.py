@@ -102,8 +102,10 @@ class Ear:
 
 def _norm(x: Floats, w: Floats, b: Floats) -> Floats:
     """Layer normalisation of rows [T, C] (Ba, Kiros and Hinton 2016)."""
-    x = x - x.mean(-1, keepdims=True)
-    return np.asarray(x / np.sqrt((x**2).mean(-1, keepdims=True) + 1e-5) * w + b, np.float32)
+    n = np.float32(x.shape[-1])
+    x = x - np.add.reduce(x, -1, keepdims=True) / n
+    spread = np.sqrt(np.einsum("tc,tc->t", x, x) / n + np.float32(1e-5))
+    return np.asarray(x * (w / spread[:, None]) + b, np.float32)
 
 
 def _softmax(x: Floats) -> Floats:

@@ -7,7 +7,8 @@ The face is the mean one; head and eyes rest, and are another's to move.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import functools
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal
@@ -15,7 +16,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from audio.coarticulation import LIVE, WHOLE, Coarticulate, Gestures, Rows, expression_of, rows_of
+from audio.coarticulation import LIVE, WHOLE, Coarticulate, Gestures, Rows, blended, expression_of, rows_of
 from audio.features import FRAME_RATE
 from audio.features import LOOK_AHEAD as EAR_LOOK_AHEAD
 from audio.hearing import EARLY, LATE, Answers, Ear
@@ -30,16 +31,24 @@ Floats = NDArray[np.float32]
 LOOK_AHEAD = Fraction(LATE + LIVE.late, FRAME_RATE) + EAR_LOOK_AHEAD  # seconds, live
 
 
+TRUST = 0.5  # in an alignment, against what is heard
+
+
 @dataclass(frozen=True, kw_only=True)
 class LipsOptions:
     listen: Literal["whole", "live"] = "whole"  # live: no more than LOOK_AHEAD behind the sound
 
 
 class Lips:
-    """Stage: AudioChunk -> Motion, FRAME_RATE a second from the first chunk's time on; chunks follow each other."""
+    """Stage: AudioChunk -> Motion, FRAME_RATE a second from the first chunk's time on; chunks follow each other.
 
-    def __init__(self, options: LipsOptions | None = None) -> None:
+    `phones` are what is known to be said, by an alignment with its transcript; their seconds begin with the first
+    chunk. What is heard and what is known are blended: each puts the other's mistakes right.
+    """
+
+    def __init__(self, options: LipsOptions | None = None, phones: Sequence[Phone] = ()) -> None:
         self._options = options or LipsOptions()
+        self._phones = phones
         self._ear = Ear()
         self._move = Coarticulate(LIVE if self._options.listen == "live" else WHOLE)
         self._begin()
@@ -60,12 +69,18 @@ class Lips:
         return out
 
     def _gestures(self, answers: Answers) -> Gestures:
-        # The first answers are for moments before the sound began.
-        late, early = (max(0, n - self._n_heard) for n in (LATE, EARLY))
+        late = self._rows(Rows(answers.late, answers.late_speech), LATE)
+        early = self._rows(Rows(answers.early, answers.early_speech), EARLY)
         self._n_heard += len(answers)
-        return self._move.push(
-            Rows(answers.late, answers.late_speech)[late:], Rows(answers.early, answers.early_speech)[early:]
-        )
+        return self._move.push(late, early)
+
+    def _rows(self, heard: Rows, delay: int) -> Rows:
+        """Answers that come `delay` rows after their moments, without those for moments before the sound began."""
+        first = self._n_heard - delay
+        rows = heard[max(0, -first) :]
+        if not self._phones or not len(rows):
+            return rows
+        return blended(rows, rows_of(self._phones, len(rows), max(0, first)), TRUST)
 
     def _motions(self, gestures: Gestures) -> list[Motion]:
         if not len(gestures.shut):
@@ -93,14 +108,19 @@ _UPPER, _LOWER = list(INNER_LIPS_UPPER[1:-1]), list(INNER_LIPS_LOWER[1:-1])
 _MOUTH = [i for name, i in ARKIT_INDEX.items() if name.startswith(("jaw", "mouth", "cheek", "tongue"))]
 
 
-def faces_of(expressions: Floats, shut: Floats) -> Floats:
-    """`written.face_of` of many expressions [n, 52] at once, for eyes at rest: [n, 478, 3]; lips that are shut touch."""
+@functools.cache
+def _moves() -> Floats:
+    """What each coefficient of the mouth does to a face [len(_MOUTH), 478 * 3]."""
     gain = np.ones(len(ARKIT_INDEX), np.float32)
     for start, reach in REACH.items():
         gain[[i for name, i in ARKIT_INDEX.items() if name.startswith(start)]] = reach
+    return np.asarray((basis() * gain[:, None, None])[_MOUTH].reshape(len(_MOUTH), -1), np.float32)
+
+
+def faces_of(expressions: Floats, shut: Floats) -> Floats:
+    """`written.face_of` of many expressions [n, 52] at once, for eyes at rest: [n, 478, 3]; lips that are shut touch."""
     rest = template()
-    moves = (basis() * gain[:, None, None])[_MOUTH].reshape(len(_MOUTH), -1)
-    faces = (expressions[:, _MOUTH] @ moves).reshape(-1, *rest.shape) + rest
+    faces = (expressions[:, _MOUTH] @ _moves()).reshape(-1, *rest.shape) + rest
     gap = faces[:, _LOWER, 1] - faces[:, _UPPER, 1]
     touching = np.minimum(gap, rest[_LOWER, 1] - rest[_UPPER, 1])
     least = np.minimum(gap, 0.0)  # no lip passes through the other
@@ -112,11 +132,8 @@ def faces_of(expressions: Floats, shut: Floats) -> Floats:
 
 def motion_of(phones: Iterable[Phone], duration: Fraction, start: Fraction = Fraction(0)) -> list[Motion]:
     """The motion of phones whose times are known, for `duration` seconds from `start` on."""
-    n = -(-duration * FRAME_RATE // 1)
-    shifted = tuple(
-        Phone(max(p.start - start, Fraction(0)), p.end - start, p.symbol, p.stress) for p in phones if p.end > start
-    )
-    rows = rows_of(shifted, int(n))
+    n = int(-(-duration * FRAME_RATE // 1))
+    rows = rows_of(sorted(phones, key=lambda p: p.end), n, round(start * FRAME_RATE))
     move = Coarticulate(WHOLE)
     parts = (move.push(rows, rows), move.flush())
     return [

@@ -21,6 +21,7 @@ from tempfile import TemporaryDirectory
 from benchmarks.closed_loop import closed_loop
 from benchmarks.picture import picture
 from benchmarks.reenact import JUDGE, cross_reenactment, self_reenactment
+from benchmarks.speech import speech
 from benchmarks.speed import memory, speed
 from benchmarks.table import Table, machine
 
@@ -29,6 +30,7 @@ ALL: dict[str, Callable[[Path], list[Table]]] = {
     "closed-loop": closed_loop,
     "self": self_reenactment,
     "cross": cross_reenactment,
+    "speech": speech,
     "memory": memory,
     "picture": picture,
 }

@@ -108,22 +108,22 @@ def weathered(pcm: Floats, rng: Rng) -> Floats:
 def noise(rng: Rng) -> Floats:
     """Some seconds in which nobody speaks."""
     n = int(rng.uniform(3, 9) * SAMPLE_RATE)
-    kinds = (_steady, _gusts, _breaths, _music, _music, _tones, _knocks, _breaths)
+    kinds = (steady, gusts, breaths, music, music, tones, knocks, breaths)
     return kinds[int(rng.integers(len(kinds)))](n, rng)
 
 
-def _steady(n: int, rng: Rng) -> Floats:
+def steady(n: int, rng: Rng) -> Floats:
     return coloured(n, rng.uniform(0, 8), rng)
 
 
-def _gusts(n: int, rng: Rng) -> Floats:
+def gusts(n: int, rng: Rng) -> Floats:
     """Noise that swells and fades: wind, cars, a crowd far off."""
     slow = np.interp(np.arange(n), np.linspace(0, n, n // 4000 + 2), rng.uniform(0, 1, n // 4000 + 2))
     low = rng.uniform(60, 800)
     return normalised((band(coloured(n, 3, rng), low, low * rng.uniform(2, 8)) * slow**2).astype(np.float32))
 
 
-def _breaths(n: int, rng: Rng) -> Floats:
+def breaths(n: int, rng: Rng) -> Floats:
     """Air through a mouth that waits: half a second of it, now and then, over next to nothing."""
     out = coloured(n, 3, rng) * np.float32(10 ** rng.uniform(-3, -1.5))
     at = int(rng.uniform(0, 0.8) * SAMPLE_RATE)
@@ -138,7 +138,7 @@ def _breaths(n: int, rng: Rng) -> Floats:
     return normalised(out, 0.03)
 
 
-def _tones(n: int, rng: Rng) -> Floats:
+def tones(n: int, rng: Rng) -> Floats:
     t = np.arange(n) / SAMPLE_RATE
     out = np.zeros(n)
     for _ in range(int(rng.integers(1, 5))):
@@ -149,7 +149,7 @@ def _tones(n: int, rng: Rng) -> Floats:
     return normalised(out.astype(np.float32))
 
 
-def _knocks(n: int, rng: Rng) -> Floats:
+def knocks(n: int, rng: Rng) -> Floats:
     """Clicks, steps and doors."""
     out = coloured(n, 4, rng) * np.float32(0.01)
     for _ in range(int(rng.integers(3, 20))):
@@ -160,7 +160,7 @@ def _knocks(n: int, rng: Rng) -> Floats:
     return normalised(out, 0.05)
 
 
-def _music(n: int, rng: Rng) -> Floats:
+def music(n: int, rng: Rng) -> Floats:
     """Notes of plucked, blown and bowed instruments in a scale, some with a beat under them."""
     out = np.zeros(n)
     scale = np.array((0, 2, 4, 5, 7, 9, 11))

@@ -121,7 +121,7 @@ def test_lips_meet_on_nearly_every_p_b_and_m(said: Utterance) -> None:
 
 
 @espeak
-@pytest.mark.parametrize("make", [sounds._steady, sounds._breaths, sounds._music, sounds._tones])
+@pytest.mark.parametrize("make", [sounds.steady, sounds.breaths, sounds.music, sounds.tones])
 def test_noise_breath_and_music_move_the_mouth_little(make: object, said: Utterance) -> None:
     speech = opening(moved(said.pcm)).std()
     moves = [
@@ -147,6 +147,18 @@ def test_phones_heard_are_mostly_those_said_and_fill_the_time(said: Utterance) -
     right = np.mean([at(said.phones, t) == at(tuple(heard), t + 3) for t in times])
     print(f"{right:.2f} of the time the right phone")
     assert right > 0.6
+
+
+@espeak
+@pytest.mark.parametrize("size", [480, 16000])
+def test_an_alignment_puts_right_what_was_misheard_and_the_other_way_round(said: Utterance, size: int) -> None:
+    assert said.phones is not None
+    noisy = said.pcm + sounds.coloured(len(said.pcm), 2, np.random.default_rng(3)) * np.float32(0.6)
+    truth = opening(motion_of(said.phones, said.duration))
+    heard, known = (opening(list(run(Lips(phones=phones), chunks(noisy, size)))) for phones in ((), said.phones))
+    r_heard, r_known = (np.corrcoef(truth, gap)[0, 1] for gap in (heard, known))
+    print(f"r {r_heard:.2f} by ear, {r_known:.2f} with the alignment")
+    assert r_known > max(r_heard + 0.05, 0.7)
 
 
 def test_known_phones_move_the_mouth_when_they_sound() -> None:
