@@ -75,7 +75,7 @@ class ClipWriter:
     """A clip under its final name only when whole.
 
     `layout` is that of the source's frames. `sound` is heard instead of the source's track `replaced` (its index;
-    None adds one). `end` is for chapters, where it is known beforehand. Use as a context manager: an
+    None adds one) and in `language` (ISO 639-2; None as before). `end` is for chapters, where it is known beforehand. Use as a context manager: an
     exception inside removes all that was written.
     """
 
@@ -87,6 +87,7 @@ class ClipWriter:
         *,
         sound: Splice | None = None,
         replaced: int | None = None,
+        language: str | None = None,
         end: Fraction | None = None,
         options: RemuxOptions | None = None,
         force: bool = False,
@@ -98,7 +99,7 @@ class ClipWriter:
         check_output(self.path, force)
         self._layout = layout
         self._options = options or RemuxOptions()
-        self._sound, self._replaced, self._end = sound, replaced, end
+        self._sound, self._replaced, self._language, self._end = sound, replaced, language, end
         self._partial = partial_path(self.path)
         self._whole: Any = None
         self._source = open_media(Path(source), "a clip")
@@ -165,7 +166,10 @@ class ClipWriter:
 
     def _add_sound(self, template: Any) -> None:
         if self._sound is not None:
-            self._tracks.append(_Encoded(self._whole, self._sound, self._kind, self._options.sound_kbps, template))
+            track = _Encoded(self._whole, self._sound, self._kind, self._options.sound_kbps, template)
+            if self._language is not None:
+                track.stream.metadata["language"] = self._language
+            self._tracks.append(track)
 
     def _mux(self, packets: Iterable[Any]) -> None:
         for packet in packets:
@@ -360,20 +364,20 @@ class _Encoded:
     def __init__(self, whole: Any, sound: Splice, kind: Kind, kbps: int, template: Any) -> None:
         assert kind.sound_encoder is not None
         self._sound = sound
-        self._stream = whole.add_stream(kind.sound_encoder, rate=sound.rate, layout=sound.layout)
-        self._stream.bit_rate = kbps * 1000 * self._stream.codec_context.layout.nb_channels
-        self._stream.time_base = Fraction(1, sound.rate)
+        self.stream = whole.add_stream(kind.sound_encoder, rate=sound.rate, layout=sound.layout)
+        self.stream.bit_rate = kbps * 1000 * self.stream.codec_context.layout.nb_channels
+        self.stream.time_base = Fraction(1, sound.rate)
         if template is None:
-            self._stream.disposition = int(av.stream.Disposition.default)
+            self.stream.disposition = int(av.stream.Disposition.default)
         else:
-            _say(self._stream, template)
+            _say(self.stream, template)
 
     def until(self, time: Fraction) -> Iterator[Any]:
         for frame in self._sound.until(time):
-            yield from self._stream.encode(frame)
+            yield from self.stream.encode(frame)
 
     def finish(self) -> Iterator[Any]:
-        yield from self._stream.encode(None)
+        yield from self.stream.encode(None)
 
 
 @dataclass

@@ -25,7 +25,7 @@ from audio.dubbing import RATE, Curve, relative
 from audio.lips import Lips, motion_of
 from audio.phones import Phone
 from audio.speech import Listened, Speech, inspect_speech, read_speech, whole
-from audio.voice import CommandVoice, EspeakVoice, Utterance, Voice
+from audio.voice import CommandVoice, EspeakVoice, Utterance, Voice, find_language
 from perfcap.expression import template
 from runtime.errors import InputError
 from runtime.records import SAMPLE_RATE, AudioChunk, Motion
@@ -95,7 +95,7 @@ class Line:
     end: Fraction | None = None  # seconds of the result; None is when the speech is over
     phones: tuple[Phone, ...] | None = None  # where it is known what is said when, seconds of the speech
     transcript: str | None = None
-    language: str | None = None
+    language: str | None = None  # a code like en-us or de
 
     @property
     def length(self) -> Fraction:
@@ -132,6 +132,23 @@ def lines_of(options: SpeechOptions, folder: Path) -> list[Line]:
     return lines
 
 
+# ISO 639-1 -> 639-2/T, which is what files say of their tracks
+_ISO = (
+    "af:afr am:amh ar:ara az:aze be:bel bg:bul bn:ben bs:bos ca:cat cs:ces cy:cym da:dan de:deu el:ell en:eng eo:epo "
+    "es:spa et:est eu:eus fa:fas fi:fin fr:fra ga:gle gd:gla gu:guj he:heb hi:hin hr:hrv hu:hun hy:hye id:ind is:isl "
+    "it:ita ja:jpn ka:kat kk:kaz kn:kan ko:kor la:lat lb:ltz lt:lit lv:lav mk:mkd ml:mal mr:mar ms:msa mt:mlt my:mya "
+    "nb:nob ne:nep nl:nld nn:nno no:nor pa:pan pl:pol pt:por ro:ron ru:rus sk:slk sl:slv sq:sqi sr:srp sv:swe sw:swa "
+    "ta:tam te:tel th:tha tr:tur uk:ukr ur:urd uz:uzb vi:vie yue:yue zh:zho"
+)
+_TAGS = dict(pair.split(":") for pair in _ISO.split())
+
+
+def language_tag(code: str | None) -> str | None:
+    """`de` or `de-AT` as `deu`; None where it is not known."""
+    first = (code or "").replace("_", "-").split("-")[0].lower()
+    return first if len(first) == 3 and first.isalpha() else _TAGS.get(first)
+
+
 def text_of(given: str) -> str:
     """A text, or what is in the file of that name."""
     path = Path(given)
@@ -153,7 +170,8 @@ def _spoken(voice: Voice, text: str, start: Fraction, end: Fraction | None, path
         raise InputError("the text is empty; wanted something to be said")
     said = voice.speak(text)
     write_speech(path, said)
-    return Line(inspect_speech(path), start, end, said.phones)
+    language = find_language(voice.language).code if isinstance(voice, EspeakVoice) else None
+    return Line(inspect_speech(path), start, end, said.phones, None, language)
 
 
 def write_speech(path: Path, said: Utterance) -> None:

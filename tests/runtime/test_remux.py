@@ -402,6 +402,15 @@ def test_a_clip_without_sound_gets_one(tmp_path: Path) -> None:
     assert [t[0] for t in tracks(tmp_path / "out.mp4")][:2] == ["video", "audio"]
 
 
+@pytest.mark.parametrize(("language", "said"), [(None, "eng"), ("deu", "deu")])
+def test_the_new_sound_says_its_language_where_it_is_known(tmp_path: Path, language: str | None, said: str) -> None:
+    source = film(tmp_path / "clip.mp4", 10)
+    with PlaneReader(source) as reader:
+        out, sound = tmp_path / "out.mp4", speech(tmp_path / "speech.wav")
+        passed(reader, ClipWriter(out, source, reader.layout, sound=sound, replaced=1, language=language))
+    assert [t[2] for t in tracks(out) if t[0] == "audio"] == [said, "fra"]
+
+
 @pytest.mark.parametrize("suffix", ["mp4", "mkv"])
 def test_the_new_sound_is_exact_to_the_sample_and_as_long_as_the_picture(tmp_path: Path, suffix: str) -> None:
     source = film(tmp_path / f"clip.{suffix}", 60)

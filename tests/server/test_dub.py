@@ -280,34 +280,31 @@ def test_a_list_of_parts_that_cannot_be_used_is_refused(talk: Path, tmp_path: Pa
 # ---------------------------------------------------------------- whose mouth
 
 
-def chosen(clip: Path, said: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, face: str | None) -> list[float]:
-    """Where from left to right those are whose mouths change."""
-    places = []
-
-    class Noted(driver._Change):
-        def __init__(self, footage: Footage, *rest: Any) -> None:
-            places.append(driver._place(footage))
-            super().__init__(footage, *rest)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(driver, "_Change", Noted)
-        made(clip, tmp_path / "out.mp4", audio=said, face=face, force=True)
-    return places
-
-
 def test_of_several_people_those_asked_for_speak(
     two_faces: Path, said: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def of(face: str) -> list[float]:
-        return chosen(two_faces, said, tmp_path, monkeypatch, face)
+    people: list[Footage] = []
 
-    both = of("all")
-    assert len(both) == 2
+    class Noted(driver._Change):
+        def __init__(self, footage: Footage, *rest: Any) -> None:
+            people.append(footage)
+            super().__init__(footage, *rest)
+
+    monkeypatch.setattr(driver, "_Change", Noted)
+    made(two_faces, tmp_path / "out.mp4", audio=said, face="all", length="cut")
+    assert len(people) == 2
+    off = [np.abs(a - b) for a, b in zip(luma(two_faces), luma(tmp_path / "out.mp4"), strict=True)]
+    assert min(np.max(off, 0)[:, half].max() for half in (slice(0, 288), slice(288, None))) > 40
+
+    def of(face: str | None) -> list[Footage]:
+        return driver._choose(two_faces, people, face, np.zeros(0), None)
+
     (left,), (right,) = of("left"), of("right")
-    assert left < 0 < right
+    assert driver._place(left) < 0 < driver._place(right)
     assert of("1") == [left]
     assert of("2") == [right]
-    assert of("largest")[0] in both
+    assert of("largest")[0] in people
+    assert of(None)[0] in people
     with pytest.raises(InputError, match=r"two.mp4 shows 2 faces; wanted --face 2 or less, found 3"):
         of("3")
 

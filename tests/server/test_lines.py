@@ -19,7 +19,7 @@ from audio.speech import inspect_speech
 from runtime.errors import InputError
 from runtime.records import SAMPLE_RATE, AudioChunk
 from runtime.stage import run
-from server.lines import ByPhones, Heard, Line, SpeechOptions, joined, lines_of, mouth_of
+from server.lines import ByPhones, Heard, Line, SpeechOptions, joined, language_tag, lines_of, mouth_of
 from tests.runtime.test_splice import wav
 
 
@@ -38,8 +38,7 @@ BANANA = phones((SILENCE, 0.5), ("b", 0.1), ("a", 0.3), ("n", 0.1), ("a", 0.4), 
 def chunks(n_samples: int, *cuts: int, start: Fraction = Fraction(0)) -> list[AudioChunk]:
     edges = [0, *cuts, n_samples]
     return [
-        AudioChunk(time=start + Fraction(a, SAMPLE_RATE), pcm=np.zeros(b - a, np.float32))
-        for a, b in pairwise(edges)
+        AudioChunk(time=start + Fraction(a, SAMPLE_RATE), pcm=np.zeros(b - a, np.float32)) for a, b in pairwise(edges)
     ]
 
 
@@ -125,6 +124,14 @@ def test_what_cannot_be_said_is_refused(tmp_path: Path, options: dict[str, Any],
     options = {k: tmp_path / v if k == "audio" else v for k, v in options.items()}
     with pytest.raises(InputError, match=said):
         lines_of(SpeechOptions(**options), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("code", "tag"),
+    [("de", "deu"), ("en-us", "eng"), ("pt-BR", "por"), ("cmn", "cmn"), ("xx", None), (None, None), ("German", None)],
+)
+def test_languages_have_the_names_that_files_use(code: str | None, tag: str | None) -> None:
+    assert language_tag(code) == tag
 
 
 def test_a_text_becomes_sound_and_a_mouth(tmp_path: Path) -> None:
