@@ -96,7 +96,7 @@ class ClipWriter:
         self.n_frames = 0
         self.notes: list[str] = []  # what could not go along
         self._kind = clip_kind(self.path)
-        check_output(self.path, force)
+        check_output(self.path, force, made_of=(Path(source),))
         self._layout = layout
         self._options = options or RemuxOptions()
         self._sound, self._replaced, self._language, self._end = sound, replaced, language, end

@@ -457,8 +457,12 @@ def test_nothing_is_left_of_what_was_not_finished(tmp_path: Path) -> None:
 
 def test_an_output_that_exists_or_is_of_another_kind_is_refused(tmp_path: Path) -> None:
     source = film(tmp_path / "clip.mp4", 3)
-    with PlaneReader(source) as reader, pytest.raises(InputError, match="exists; pass --force"):
-        ClipWriter(source, source, reader.layout)
+    (tmp_path / "out.mp4").touch()
+    with PlaneReader(source) as reader:
+        with pytest.raises(InputError, match="exists; pass --force"):
+            ClipWriter(tmp_path / "out.mp4", source, reader.layout)
+        with pytest.raises(InputError, match="also what it would be made of"):
+            ClipWriter(source, source, reader.layout, force=True)
     with pytest.raises(InputError, match=r"out.avi has the suffix .avi; wanted one of .mp4, .m4v"):
         clip_kind(tmp_path / "out.avi")
 
