@@ -72,6 +72,8 @@ def certain(expression: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(np.maximum(expression - DOUBT, 0) / (1 - DOUBT), np.float32)
 
 
+STRAY_UNITS = 1.0  # farthest that a head goes from its place in the picture: an actor may cross the room
+NEARER = 0.3  # farthest that it comes or goes, as a logarithm
 TURN_RAD = 0.7  # farthest that a picture seen from the front turns to either side
 
 
@@ -86,6 +88,12 @@ def soft_limit(x: float, limit: float) -> float:
     if abs(x) <= knee:
         return x
     return float(np.sign(x) * (knee + (limit - knee) * np.tanh((abs(x) - knee) / (limit - knee))))
+
+
+def soft_length(way: NDArray[np.float32], limit: float) -> NDArray[np.float32]:
+    """A way no longer than a limit, as `soft_limit` has it."""
+    length = float(np.linalg.norm(way))
+    return way if length == 0 else np.asarray(way * (soft_limit(length, limit) / length), np.float32)
 
 
 def resisting(share: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -163,8 +171,10 @@ class Retarget:
         head = np.eye(4, dtype=np.float32)
         head[:3, :3] = self._within(motion.head[:3, :3] @ anchor.head[:3, :3].T @ character.head[:3, :3])
         now, then = (m.head[:3, :3] @ self._origin + m.head[:3, 3] for m in (motion, anchor))
-        head[:2, 3] = character.head[:2, 3] + now[:2] - then[:2]
-        head[2, 3] = character.head[2, 3] * now[2] / then[2]
+        # Sideways as the picture shows it: a distance misread of someone beside the axis is no step aside.
+        aside = (now[:2] / now[2] - then[:2] / then[2]) * then[2] / np.float32(UNIT_M)
+        head[:2, 3] = character.head[:2, 3] + soft_length(aside, STRAY_UNITS) * np.float32(UNIT_M)
+        head[2, 3] = character.head[2, 3] * np.exp(soft_limit(float(np.log(now[2] / then[2])), NEARER))
         return replace(motion, head=head, face=face, gaze=gaze_of(face))
 
     def _within(self, rotation: NDArray[np.float32]) -> NDArray[np.float32]:

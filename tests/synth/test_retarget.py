@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from perfcap.expression import gaze_of, template
-from perfcap.head import Camera, place
+from perfcap.head import UNIT_M, Camera, place
 from perfcap.landmarks import (
     AROUND_LIPS_LOWER,
     BELOW_LIPS,
@@ -28,7 +28,7 @@ from perfcap.landmarks import (
 )
 from perfcap.written import angles_of, face_of, head_at, range_of_motion
 from runtime.records import ARKIT_INDEX, N_EXPRESSION, N_FACE, Motion
-from synth.retarget import DOUBT, Retarget, RetargetOptions, certain
+from synth.retarget import DOUBT, NEARER, STRAY_UNITS, Retarget, RetargetOptions, certain
 from synth.rig import Character
 
 Points = NDArray[np.float32]
@@ -249,3 +249,26 @@ def test_a_moment_that_is_said_to_be_the_picture_is_it_whatever_the_picture_does
     assert np.abs(moved.face[lips] - stranger.face[lips]).max() < 0.012
     irises = list(range(468, 478))
     assert np.allclose(moved.face[irises], stranger.face[irises], atol=1e-3)
+
+
+@pytest.mark.parametrize("way", [(0.5, 0.0, 0.0), (0.0, -0.8, 0.0), (0.0, 0.0, 3.0), (0.3, 0.4, -0.3)])
+def test_an_actor_who_crosses_the_room_does_not_carry_the_head_out_of_the_picture(
+    way: tuple[float, float, float], stranger: Character
+) -> None:
+    now = moment()
+    there = now.head.copy()
+    there[:3, 3] += way
+    retarget = Retarget(stranger, template(), [now], RetargetOptions())
+    head, rest = retarget(replace(now, head=there)).head, retarget(now).head
+    assert np.linalg.norm(head[:2, 3] - rest[:2, 3]) <= STRAY_UNITS * UNIT_M + 1e-6
+    assert abs(np.log(head[2, 3] / rest[2, 3])) <= NEARER + 1e-6
+
+
+def test_a_distance_misread_of_someone_beside_the_axis_is_no_step_aside(stranger: Character) -> None:
+    aside = moment()
+    aside.head[1, 3] -= 0.5 * aside.head[2, 3]
+    farther = aside.head.copy()
+    farther[:3, 3] *= 1.15
+    retarget = Retarget(stranger, template(), [aside], RetargetOptions())
+    shift = retarget(replace(aside, head=farther)).head[:2, 3] - retarget(aside).head[:2, 3]
+    assert np.linalg.norm(shift) < 0.3 * UNIT_M
