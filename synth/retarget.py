@@ -72,8 +72,8 @@ def certain(expression: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(np.maximum(expression - DOUBT, 0) / (1 - DOUBT), np.float32)
 
 
-STRAY_UNITS = 1.0  # farthest that a head goes from its place in the picture: an actor may cross the room
-NEARER = 0.3  # farthest that it comes or goes, as a logarithm
+STRAY_UNITS = 0.45  # farthest that a head goes from its place in the picture: shoulders stay, necks are short
+NEARER = 0.32  # farthest that it comes or goes, as a logarithm
 TURN_RAD = 0.7  # farthest that a picture seen from the front turns to either side
 
 
