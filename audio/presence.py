@@ -347,7 +347,7 @@ class _Lids:
         self._due = self._interval() * float(rng.uniform(0.3, 1))  # in the middle of an interval
         self._spent = 0.0  # of the interval, in blinks
         self._began = -1e9
-        self._close, self._shut, self._open, self._most = 0.08, 0.04, 0.2, 1.0  # seconds; how far
+        self._close, self._shut, self._open = 0.08, 0.04, 0.2  # seconds
 
     def _interval(self) -> float:
         return float(self._rng.lognormal(-(BLINK_SPREAD**2) / 2, BLINK_SPREAD))  # its mean is 1
@@ -366,7 +366,6 @@ class _Lids:
         rng = self._rng
         self._began = time
         self._close, self._shut, self._open = rng.uniform(0.07, 0.1), rng.uniform(0.035, 0.06), rng.uniform(0.14, 0.24)
-        self._most = 1.0 if rng.random() < 0.85 else float(rng.uniform(0.75, 0.95))
         self._due, self._spent = self._interval(), 0.0
 
     def at(self, moment: Moment) -> float:
@@ -375,7 +374,7 @@ class _Lids:
         if self._spent >= self._due:
             self._blink(moment.time)
             self._spent = min(self._spent, 0.5 * self._due)  # where the last one was a moment ago
-        return self._most * lid_closure(moment.time - self._began, self._close, self._shut, self._open)
+        return lid_closure(moment.time - self._began, self._close, self._shut, self._open)
 
 
 def lid_closure(since: float, close: float, shut: float, rise: float) -> float:

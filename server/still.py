@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
+
 from audio.portrait import Speaking
 from audio.presence import Presence, PresenceOptions, WithSound
 from audio.speech import Listened, Speech, read_speech
@@ -23,8 +25,8 @@ from runtime.video import VideoWriter, WriteOptions, output_kind
 from server.character import load_character
 from server.take import Tally, ahead
 from synth.framing import size_of
-from synth.retarget import Retarget, RetargetOptions
-from synth.rig import Character
+from synth.retarget import Retarget, RetargetOptions, facing
+from synth.rig import Character, smoothstep
 from synth.warp import WarpRenderer
 
 MAX_FPS = 240
@@ -98,9 +100,15 @@ def perform(
     gain = RetargetOptions(intensity=options.intensity).gain
     speaking = Speaking(character.face, gain)
     retarget = Retarget(character, template(), (), RetargetOptions(), rest=speaking.rest)
-    presence = Presence(PresenceOptions(seed=options.seed, still=options.still))
+    presence = Presence(PresenceOptions(seed=options.seed, still=options.still, liveliness=_liveliness(character)))
     living: Chain[AudioChunk, Motion] = Chain(WithSound(speak), presence, Resample(options.fps), speaking, retarget)
     return run(living, chunks)
+
+
+def _liveliness(character: Character) -> float:
+    """How far this head may go: one that is turned aside already has less to show on its far side."""
+    aside = abs(facing(character.head[:3, :3]))
+    return 1 - 0.5 * float(smoothstep(np.array(aside), 0.2, 0.6))
 
 
 def lasting(motions: Iterable[Motion], n_frames: int, rate: Fraction) -> Iterator[Motion]:
