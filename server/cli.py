@@ -402,6 +402,9 @@ def serve(
     origin: Annotated[
         list[str] | None, typer.Option(help="A page elsewhere that may connect; may be repeated.")
     ] = None,
+    voice_command: Annotated[
+        str | None, typer.Option(help="A program that says the texts a client sends, as for understudy dub.")
+    ] = None,
     log: Annotated[str, typer.Option(help="How to tell what happens, on stderr: text or json.")] = "text",
     quiet: Quiet = False,
 ) -> None:
@@ -410,7 +413,9 @@ def serve(
     from server.serve import serve as run_server
 
     with asked_for():
-        options = ServeOptions(host=host, port=port, data=data, origins=tuple(origin or ()), log=log)  # type: ignore[arg-type]
+        options = ServeOptions(
+            host=host, port=port, data=data, origins=tuple(origin or ()), log=log, voice_command=voice_command,  # type: ignore[arg-type]
+        )  # fmt: skip
     run_server(options, quiet=quiet)
 
 

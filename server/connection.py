@@ -16,7 +16,8 @@ from runtime.errors import InputError
 from server.house import Held, House, call, close
 from server.live import Watcher
 from server.performing import Seeing, Showing
-from server.wire import PICTURES, VERSION, Close, Control, Hello, WireError, read_control, read_hello, say, unpack
+from server.speaking import SpeakingSession
+from server.wire import VERSION, Close, Control, Hello, WireError, read_control, read_hello, say, unpack
 from synth.camera import parse_move
 
 log = logging.getLogger(__name__)
@@ -126,16 +127,13 @@ async def _read(socket: WebSocket, house: House, held: Held, writer: asyncio.Tas
             raise WireError(
                 Close.TOO_MUCH, f"more than {limits.messages} messages or {limits.bytes >> 20} MB in a second"
             )
-        if data is not None:
-            media = unpack(data)
-            if media.kind not in PICTURES:
-                raise WireError(Close.MALFORMED, f"{media.kind.name} is not served")
-            held.session.push(media)
-        elif text is not None:
-            try:
+        try:
+            if data is not None:
+                held.session.push(unpack(data))
+            elif text is not None:
                 await _obey(read_control(text), house, held)
-            except InputError as error:
-                held.session.send(say("error", message=str(error)))
+        except InputError as error:
+            held.session.refuse(error)
 
 
 async def _obey(control: Control, house: House, held: Held) -> None:
@@ -154,6 +152,13 @@ async def _obey(control: Control, house: House, held: Held) -> None:
     elif control.action == "reset":
         session.ask_seeing(Seeing.reset)
         session.ask_showing(Showing.reset)
+    elif control.action in ("say", "interrupt"):
+        if not isinstance(session, SpeakingSession):
+            raise InputError("the session sees and does not speak; wanted driver speech")
+        if control.action == "say":
+            session.say(str(value))
+        else:
+            session.interrupt()
     elif control.action == "mirror":
         session.ask_seeing(lambda s: setattr(s, "mirror", bool(value)))
     else:

@@ -15,13 +15,15 @@ from urllib.parse import urlsplit
 
 from fastapi import HTTPException, WebSocket
 
+from audio.voice import Voice
 from perfcap.face import MediaPipeFaces
 from runtime.records import Motion
 from server.cast import Cast
 from server.live import STAGES, LiveSession, Stats
 from server.metrics import Histogram, exposition
 from server.performing import Seeing, Showing
-from server.wire import Close, Hello, WireError
+from server.speaking import SpeakingSession
+from server.wire import Close, Driver, Hello, WireError
 
 log = logging.getLogger(__name__)
 
@@ -46,8 +48,9 @@ class Held:
 
     key: str
     character: str  # its name
+    driver: Driver
     session: LiveSession
-    finder: MediaPipeFaces
+    finder: MediaPipeFaces | None
     something: asyncio.Event  # there is something to send
     socket: WebSocket | None = None
     forget: asyncio.TimerHandle | None = None
@@ -64,6 +67,7 @@ class House:
     limits: Limits = field(default_factory=Limits)
     origins: frozenset[str] = frozenset()  # further pages that may connect
     outputs: list[Callable[[Motion], None]] = field(default_factory=list)  # what the newest session's Motion goes to
+    voice: Callable[[], Voice] | None = None  # what says a text
     live: dict[str, Held] = field(default_factory=dict)  # by key, oldest first
     n_watchers: int = 0
     draining: bool = False
@@ -82,7 +86,10 @@ class House:
         """The session that was asked for: one that is here, or a new one. Raises InputError and WireError."""
         async with self.joining:
             held = self.live.get(key)
-            if held is None or held.session.failed:
+            if held is not None and (held.session.failed or held.driver != hello.driver):
+                await self._put_out(held)
+                held = None
+            if held is None:
                 held = await self._begin(hello, key)
             else:
                 await self._take_up(held, hello)
@@ -94,16 +101,26 @@ class House:
         await self._make_room()
         name = hello.character or self.cast.names()[0]
         loop, something = asyncio.get_running_loop(), asyncio.Event()
-        finder = MediaPipeFaces()
         showing = await self.showing(name)
-        session = LiveSession(
-            Seeing(finder), showing, hello.reply, lambda: call(loop, something),
-            stages=self.stages, heard=lambda motion: self._hear(key, motion),
-        )  # fmt: skip
-        held = self.live[key] = Held(key, name, session, finder, something)
+        session, finder = await asyncio.to_thread(self._session, hello, key, showing, lambda: call(loop, something))
+        held = self.live[key] = Held(key, name, hello.driver, session, finder, something)
         self.n_sessions += 1
         log.info("a session begins", extra={"session": held.label})
         return held
+
+    def _session(
+        self, hello: Hello, key: str, showing: Showing, wake: Callable[[], None]
+    ) -> tuple[LiveSession, MediaPipeFaces | None]:
+        def heard(motion: Motion) -> None:
+            self._hear(key, motion)
+
+        if hello.driver == "camera":
+            finder = MediaPipeFaces()
+            return LiveSession(Seeing(finder), showing, hello.reply, wake, stages=self.stages, heard=heard), finder
+        echo = hello.driver == "speech"
+        return SpeakingSession(
+            showing, hello.reply, wake, echo=echo, voice=self.voice, stages=self.stages, heard=heard
+        ), None
 
     async def showing(self, name: str) -> Showing:
         """A character ready to go on; raises InputError where there is none of that name."""
@@ -118,13 +135,22 @@ class House:
         if held.forget is not None:
             held.forget.cancel()
             held.forget = None
-        before, held.socket = held.socket, None
-        if before is not None:
-            await close(before, Close.TAKEN_OVER, "this session was opened elsewhere")
+        await self._disconnect(held)
+        held.session.take()  # what was for the connection before
         held.session.reply = hello.reply
         if hello.character not in (None, held.character):
             await self.recast(held, hello.character or "")
         log.info("a session goes on", extra={"session": held.label})
+
+    async def _disconnect(self, held: Held) -> None:
+        before, held.socket = held.socket, None
+        if before is not None:
+            await close(before, Close.TAKEN_OVER, "this session was opened elsewhere")
+
+    async def _put_out(self, held: Held) -> None:
+        """End a session that cannot be gone on with under its own key."""
+        await self._disconnect(held)
+        await self.end(held)
 
     async def _make_room(self) -> None:
         if len(self.live) >= self.limits.sessions:
@@ -153,7 +179,8 @@ class House:
         if held.forget is not None:
             held.forget.cancel()
         await asyncio.to_thread(held.session.close)
-        held.finder.close()
+        if held.finder is not None:
+            held.finder.close()
         for name, count in held.session.stats.counts().items():
             self.past[name] += count
         log.info("a session ends", extra={"session": held.label, **held.session.stats.summary()})

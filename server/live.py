@@ -30,7 +30,8 @@ log = logging.getLogger(__name__)
 
 WAITING = 2  # pictures that wait to be performed
 UNSENT = 6  # pictures that wait to be sent
-Half = Literal["see", "show"]
+Half = Literal["see", "show", "say"]
+UNREAD = 600  # pieces of sound and words that wait, from which on nobody reads any more: 24 s
 STAGES = ("wait", "decode", "see", "show", "encode", "whole")
 
 
@@ -111,17 +112,20 @@ class LiveSession:
         self._ready = threading.Condition()
         self._pictures: deque[_Due] = deque()
         self._seen: _Due | None = None  # handed over from one thread to the other
-        self._asked: dict[Half, list[Callable[[], None]]] = {"see": [], "show": []}
+        self._asked: dict[Half, list[Callable[[], None]]] = {"see": [], "show": [], "say": []}
         self._unsent: deque[bytes | str] = deque()
         self._stopped = False
         self._busy = 0  # pictures between the queues
-        steps: dict[Half, Callable[[], None]] = {"see": self._see, "show": self._show}
         self._threads = [
             threading.Thread(target=self._run, args=(half, step), name=f"live {half}", daemon=True)
-            for half, step in steps.items()
+            for half, step in self._steps().items()
         ]
         for thread in self._threads:
             thread.start()
+
+    def _steps(self) -> dict[Half, Callable[[], None]]:
+        """What each thread does over and over."""
+        return {"see": self._see, "show": self._show}
 
     def push(self, media: Media) -> None:
         """A picture to be performed. Where too many wait, the oldest is dropped."""
@@ -156,15 +160,20 @@ class LiveSession:
         self.send(say("stats", **self.stats.summary()))
 
     def send(self, message: bytes | str) -> None:
-        """Put a message last. Of more pictures than UNSENT the oldest goes: the client reads too slowly."""
+        """Put a message last. Of more pictures than UNSENT the oldest goes: the client reads too slowly.
+
+        Sound and words are never left out; where far too many of them wait, the session has failed.
+        """
         with self._ready:
             self._unsent.append(message)
-            n_pictures = sum(isinstance(m, bytes) for m in self._unsent)
-            if n_pictures > UNSENT:
-                self._unsent.remove(next(m for m in self._unsent if isinstance(m, bytes)))
+            pictures = [m for m in self._unsent if isinstance(m, bytes) and m[0] != Kind.PCM16]
+            if len(pictures) > UNSENT:
+                self._unsent.remove(pictures[0])
                 self.stats.dropped += 1
-            elif len(self._unsent) - n_pictures > 20 * UNSENT:  # nobody reads what is said either
-                self._unsent.remove(next(m for m in self._unsent if isinstance(m, str)))
+            elif len(self._unsent) - len(pictures) > UNREAD:
+                self._unsent.clear()
+                self.failed = self._stopped = True
+                self._ready.notify_all()
         self.wake()
 
     def take(self) -> list[bytes | str]:
@@ -218,10 +227,14 @@ class LiveSession:
         try:
             action()
         except InputError as error:
-            self.stats.refused += 1
-            self.send(say("error", message=str(error)))
+            self.refuse(error)
             return False
         return True
+
+    def refuse(self, error: InputError) -> None:
+        """Tell the client why what it sent is no good."""
+        self.stats.refused += 1
+        self.send(say("error", message=str(error)))
 
     def _see(self) -> None:
         with self._ready:

@@ -203,9 +203,12 @@ class Showing:
             self._learned = seen.learned
             self._before, self._retarget = self._retarget, self._to(seen.learned)
             self._changed_at = motion.time
+        return self.draw(self._carried(motion))
+
+    def draw(self, motion: Motion) -> NDArray[np.uint8]:
+        """The character [H, W, 3] with a Motion in its own terms."""
         self._camera.at(motion.time)
-        shot = self._renderer.render(Cue(time=motion.time, motion=self._carried(motion)))
-        return np.asarray(shot.rgb, np.uint8)
+        return np.asarray(self._renderer.render(Cue(time=motion.time, motion=motion)).rgb, np.uint8)
 
     @property
     def opacity(self) -> NDArray[np.uint8]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +15,7 @@ from server.logs import Style, tell
 from server.wire import MAX_MESSAGE
 
 if TYPE_CHECKING:
+    from audio.voice import Voice
     from server.house import House
 
 GRACE_S = 5  # connections that do not end by themselves are cut after that
@@ -24,6 +28,7 @@ class ServeOptions:
     data: Path = Path("understudy-data")  # where characters are kept
     origins: tuple[str, ...] = ()  # further pages that may connect, like https://studio.example
     log: Style = "text"
+    voice_command: str | None = None  # a program that says texts, instead of espeak; see audio.voice.CommandVoice
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
@@ -46,12 +51,21 @@ def serve(options: ServeOptions, *, quiet: bool = False) -> None:
     if not quiet:
         port = listening.getsockname()[1]
         print(f"understudy: http://{options.host}:{port}/  (Ctrl+C stops)", flush=True)
-    run(House(Cast(options.data), origins=frozenset(options.origins)), listening)
+    run(House(Cast(options.data), origins=frozenset(options.origins), voice=_voice(options)), listening)
+
+
+def _voice(options: ServeOptions) -> Callable[[], Voice]:
+    from audio.voice import CommandVoice, EspeakVoice
+
+    command = options.voice_command
+    return EspeakVoice if command is None else lambda: CommandVoice(command)
 
 
 def run(house: House, listening: socket.socket) -> None:
     """Serve on a socket until a signal; then tell every client, and finish what they sent."""
     import uvicorn
+
+    _few_arenas()
 
     from server.app import create_app
 
@@ -65,6 +79,12 @@ def run(house: House, listening: socket.socket) -> None:
         ws_per_message_deflate=False, timeout_graceful_shutdown=GRACE_S,
     )  # fmt: skip
     Server(config).run(sockets=[listening])
+
+
+def _few_arenas() -> None:
+    """Keep glibc from giving each of the many short-lived threads memory of its own that never goes back."""
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).mallopt(ctypes.c_int(-8), ctypes.c_int(2))  # M_ARENA_MAX
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -11,7 +11,7 @@ import json
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 VERSION = 1
 HEADER = struct.Struct(">Bq")  # type, microseconds
@@ -65,6 +65,11 @@ class Media:
     payload: bytes
 
 
+# What moves the character: pictures of a performer; the sound of a microphone; sound or text that a program pushes,
+# whose sound comes back with the pictures.
+Driver = Literal["camera", "microphone", "speech"]
+
+
 @dataclass(frozen=True)
 class Hello:
     """The first message of a client."""
@@ -72,19 +77,22 @@ class Hello:
     session: str | None  # to take up again; None begins a new one
     character: str | None
     reply: Kind  # how pictures are to come back
+    driver: Driver = "camera"
 
 
 @dataclass(frozen=True)
 class Control:
     """What a client may ask for at any time."""
 
-    action: Literal["character", "intensity", "camera", "mirror", "pause", "calibrate", "reset", "stats"]
+    action: Literal[
+        "character", "intensity", "camera", "mirror", "pause", "calibrate", "reset", "stats", "say", "interrupt"
+    ]
     value: str | float | bool | None = None
 
 
 _WANTED: dict[str, Any] = {
     "character": str, "intensity": (int, float), "camera": str, "mirror": bool, "pause": bool, "calibrate": None,
-    "reset": None, "stats": None,
+    "reset": None, "stats": None, "say": str, "interrupt": None,
 }  # fmt: skip
 
 
@@ -140,7 +148,11 @@ def read_hello(text: str) -> Hello:
     replies = {"jpeg": Kind.JPEG, "webp": Kind.WEBP}
     if not isinstance(reply, str) or reply not in replies:
         raise WireError(Close.MALFORMED, "hello asks for a reply other than jpeg or webp")
-    return Hello(_name(value, "session"), _name(value, "character"), replies[reply])
+    driver = value.get("driver", "camera")
+    drivers: dict[str, Driver] = {name: name for name in get_args(Driver)}
+    if not isinstance(driver, str) or driver not in drivers:
+        raise WireError(Close.MALFORMED, f"hello asks for a driver other than {', '.join(drivers)}")
+    return Hello(_name(value, "session"), _name(value, "character"), replies[reply], drivers[driver])
 
 
 def _name(value: dict[str, Any], field: str) -> str | None:

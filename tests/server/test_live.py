@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from perfcap.expression import template
 from perfcap.face import FaceMesh
 from runtime.records import Motion
-from server.live import UNSENT, WAITING, LiveSession, Watcher
+from server.live import UNREAD, UNSENT, WAITING, LiveSession, Watcher
 from server.performing import Picture, Seeing, Seen, Showing
 from server.pictures import encode
 from server.wire import Kind, Media, unpack
@@ -110,11 +110,11 @@ def test_a_client_that_does_not_read_loses_the_oldest_pictures_and_memory_stays_
         gated.go.release()
         session.push(media(i))
         until(lambda: session.stats.rendered == i + 1)  # noqa: B023
-    session.send("{}")
-    for _ in range(500):
-        session.send_stats()
-    assert session.depths[1] <= 21 * UNSENT
     assert times(session) == list(range(20 - UNSENT, 20))
+    for _ in range(2 * UNREAD):
+        session.send_stats()
+    assert session.depths[1] <= UNREAD
+    assert session.failed
 
 
 def test_a_picture_that_cannot_be_used_is_said_and_the_session_goes_on(session: LiveSession, gated: Gated) -> None:

@@ -320,6 +320,27 @@ def test_a_slow_reader_loses_its_own_pictures_and_nobody_else_s(server: Running,
     assert run(go) == 39
 
 
+def test_sound_that_a_program_pushes_comes_back_with_pictures_of_the_same_times(server: Running) -> None:
+    t = np.arange(8000) / 16_000
+    pcm = (9000 * np.sin(2 * np.pi * 150 * t)).astype("<i2").tobytes()
+
+    async def go() -> list[tuple[Kind, int]]:
+        async with LiveClient(server.url, character="eileen", driver="speech") as live:
+            await live.sound(pcm, 50_000_000)
+            await live.ask("mirror", True)
+            got: list[tuple[Kind, int]] = []
+            while not any(kind is Kind.PCM16 and us >= 50_480_000 for kind, us in got):
+                media = await live.receive()
+                got.append((media.kind, media.time_us))
+            assert "wanted driver camera" in live.said[0]["message"]
+            return got
+
+    got = run(go)
+    sounds = [us for kind, us in got if kind is Kind.PCM16]
+    assert {us for kind, us in got if kind is Kind.JPEG} <= set(sounds)
+    assert [us for us in sounds if us >= 50_000_000][:12] == [50_000_000 + i * 40_000 for i in range(12)]
+
+
 def test_views_and_unknown_characters_are_refused_in_words_and_the_session_goes_on(server: Running, face: Rgb) -> None:
     picture = encode(face, Kind.JPEG)
 

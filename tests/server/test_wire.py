@@ -61,11 +61,13 @@ def hello(**fields: Any) -> str:
 def test_a_hello_says_who_comes_and_what_is_wanted() -> None:
     assert read_hello(hello()) == Hello(None, None, Kind.JPEG)
     assert read_hello(hello(session="a", character="hero", reply="webp")) == Hello("a", "hero", Kind.WEBP)
+    assert read_hello(hello(driver="speech")).driver == "speech"
 
 
 @pytest.mark.parametrize(("text", "says"), [
     ("{", "not JSON"), ("[]", "not an object"), ('{"type": 3}', "not an object"), ('{"type":"stats"}', "not a hello"),
     ('{"type":"hello","version":2}', "version 2"), (hello(reply="gif"), "jpeg or webp"), (hello(reply=[1]), "jpeg or webp"),
+    (hello(driver="cat"), "camera, microphone, speech"), (hello(driver=3), "driver other than"),
     (hello(session=""), "session is not a name"), (hello(character="a\nb"), "character is not a name"),
     (hello(character="x" * 201), "character is not a name"), ("[" * 100_000, "more than"), ("[" * 60_000, "not JSON"),
 ])  # fmt: skip
