@@ -45,7 +45,7 @@ class Look(NamedTuple):
 
     lips_before_teeth: float = 0.034  # where light enters, before the front teeth (1 = outer eye corners)
     from_above: float = 0.5  # share of the light that comes in under the upper lip
-    crevice: float = 0.85  # how dark it is between two teeth, 0..1
+    crevice: float = 0.7  # how dark it is between two teeth, 0..1
     tongue_lift: float = 0.05  # of a tongue at rest, over the asset's flat one
     tongue_rise: float = 0.2  # more lift for each radian that the jaw opens
     throat: float = 0.15  # of the tongue's colour, where a ray meets nothing
@@ -54,8 +54,8 @@ class Look(NamedTuple):
     jaw_chin: float = 0.433  # radians for the chin's way down
     jaw_smile: float = -0.158  # radians for the mouth's growing wider: it bares the lower teeth, the jaw stays
     jaw_ajar: float = 0.008  # radians
-    teeth_depth: float = 0.6  # behind the lips, where the light on teeth has fallen to 1/e
-    flesh_depth: float = 0.45  # behind the lips, where the light on tongue and throat has fallen to 1/e
+    teeth_depth: float = 2.0  # behind the lips, where the light on teeth has fallen to 1/e
+    flesh_depth: float = 0.25  # behind the lips, where the light on tongue and throat has fallen to 1/e
     gloss: float = 0.22  # of wet teeth, in the light's own strength
 
 
@@ -66,6 +66,7 @@ TEETH_OVER_SKIN = 1.24
 IVORY = (1.0, 1.015, 0.985)
 TONGUE_OVER_LIPS = (1.35, 1.22, 1.35)
 GUM_OVER_LIPS = (1.2, 1.1, 1.2)
+LIPS_OVER_SKIN = (0.9, 0.74, 0.78)  # at most
 DARK_OVER_LIPS = (0.24, 0.07, 0.07)
 
 
@@ -635,14 +636,14 @@ def palette_from_picture(rgb: NDArray[np.uint8], landmarks_px: Floats) -> MouthP
         grey = float(np.array(ratio) @ LUMA)
         return np.asarray(grey + (np.array(ratio) - grey) * colourful)
 
+    flesh = np.minimum(lips, skin * tint(LIPS_OVER_SKIN))  # lips painted like the skin around them hide none of it
     teeth = TEETH_OVER_SKIN * np.sqrt(skin * skin.max()) * tint(IVORY)
-    dark = tint(DARK_OVER_LIPS) * lips
     seen = _seen_inside(rgb, p, skin, lips)
     return MouthPalette(
         teeth=_rgb(seen.get("teeth", teeth)),
-        gum=_rgb(tint(GUM_OVER_LIPS) * lips),
-        tongue=_rgb(tint(TONGUE_OVER_LIPS) * lips),
-        dark=_rgb(seen.get("dark", dark)),
+        gum=_rgb(tint(GUM_OVER_LIPS) * flesh),
+        tongue=_rgb(tint(TONGUE_OVER_LIPS) * flesh),
+        dark=_rgb(seen.get("dark", tint(DARK_OVER_LIPS) * flesh)),
         light=_light(rgb, p, radius),
     )
 
