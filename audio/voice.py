@@ -11,22 +11,22 @@ their names have at most 8 bytes; some name no sound but a mark of the last one,
 
 from __future__ import annotations
 
-import ctypes
+import json
 import os
 import shlex
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
-import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from fractions import Fraction
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -222,42 +222,6 @@ def _short(text: str) -> str:
     return text if len(text) <= 40 else f"{text[:37]}..."
 
 
-# What the library calls by numbers (espeak-ng/speak_lib.h).
-_SYNCHRONOUS, _PHONEME_EVENTS, _IPA, _DO_NOT_EXIT = 2, 1, 2, 0x8000
-_UTF8, _END_PAUSE = 1, 0x1000
-_RATE, _PITCH = 1, 3
-_EVENT_WORD, _EVENT_PHONEME = 1, 7
-_NAME_BYTES = 8
-_LONGEST_PATH = 130  # bytes; the library keeps 160 for its folder and a file's name in it
-
-
-class _Event(ctypes.Structure):
-    _fields_ = (
-        ("type", ctypes.c_int),
-        ("unique_identifier", ctypes.c_uint),
-        ("text_position", ctypes.c_int),
-        ("length", ctypes.c_int),
-        ("audio_position", ctypes.c_int),  # ms
-        ("sample", ctypes.c_int),
-        ("user_data", ctypes.c_void_p),
-        ("name", ctypes.c_ubyte * _NAME_BYTES),  # a union in C; of phonemes, a string that may lack its zero
-    )
-
-
-class _VoiceRecord(ctypes.Structure):
-    _fields_ = (
-        ("name", ctypes.c_char_p),
-        ("languages", ctypes.c_void_p),  # a priority byte and a code, several times
-        ("identifier", ctypes.c_char_p),
-        ("gender_age_variant", ctypes.c_ubyte * 4),
-        ("score", ctypes.c_int),
-        ("spare", ctypes.c_void_p),
-    )
-
-
-_Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
-
-
 @dataclass(frozen=True)
 class _Mark:
     sample: int
@@ -266,7 +230,7 @@ class _Mark:
 
 @dataclass(frozen=True)
 class _Said:
-    """What the library gave: its sound at its own rate and its phoneme events, oldest first."""
+    """What the library gave: its sound at its own rate and its events, oldest first."""
 
     pcm: NDArray[np.int16]  # [T], mono
     rate: int  # Hz
@@ -274,80 +238,55 @@ class _Said:
     words: tuple[int, ...]  # samples at which words begin
 
 
+_PATIENCE_S = 600  # for an hour of speech it needs a minute
+
+
+@dataclass(frozen=True)
 class _Espeak:
-    """The library, which is one and full of globals: whoever speaks holds its lock."""
+    """The library and its data, run by `audio.espeak` in a process that it may take down with it."""
 
-    def __init__(self, library: Any, data: Path) -> None:
-        self._lock = threading.Lock()
-        self._library = library
-        self._data = data
-        self._short: tempfile.TemporaryDirectory[str] | None = None
-        options = _PHONEME_EVENTS | _IPA | _DO_NOT_EXIT
-        self._rate = int(library.espeak_Initialize(_SYNCHRONOUS, 0, os.fsencode(self._reachable()), options))
-        if self._rate <= 0:
-            raise InputError(f"{data} holds no voices that espeak-ng can read; wanted those of espeakng-loader")
-        library.espeak_ListVoices.restype = ctypes.POINTER(ctypes.POINTER(_VoiceRecord))
-        self.languages = self._list_languages()
-        self.voices = tuple(sorted((path.name for path in (data / "voices" / "!v").iterdir()), key=str.lower))
-        self._pcm: list[NDArray[np.int16]] = []
-        self._marks: list[_Mark] = []
-        self._words: list[int] = []
-        self._callback = _Callback(self._take)  # the library keeps only its address
-        library.espeak_SetSynthCallback(self._callback)
+    library: str
+    data: Path
 
-    def _reachable(self) -> Path:
-        """The data folder by a path that fits the library's buffer."""
-        if len(os.fsencode(self._data)) <= _LONGEST_PATH:
-            return self._data
-        self._short = tempfile.TemporaryDirectory(prefix="espeak")
-        link = Path(self._short.name, "espeak-ng-data")
-        link.symlink_to(self._data, target_is_directory=True)
-        return link
-
-    def _list_languages(self) -> tuple[Language, ...]:
-        records = self._library.espeak_ListVoices(None)
+    @cached_property
+    def languages(self) -> tuple[Language, ...]:
         found: dict[str, Language] = {}
-        i = 0
-        while records[i]:
-            record = records[i].contents
-            code = ctypes.string_at(record.languages + 1).decode()
-            language = Language(code.lower(), record.name.decode().strip(), record.identifier.decode())
+        for code, name, identifier in json.loads(self._run(["list"], b"")):
+            language = Language(code.lower(), name.strip(), identifier)
             if self._has_dictionary(language):
                 found.setdefault(language.code, language)
-            i += 1
         return tuple(sorted(found.values(), key=lambda language: language.code))
+
+    @cached_property
+    def voices(self) -> tuple[str, ...]:
+        return tuple(sorted((path.name for path in (self.data / "voices" / "!v").iterdir()), key=str.lower))
 
     def _has_dictionary(self, language: Language) -> bool:
         """The wheel lists some languages whose dictionary it lacks; they would be silent."""
-        lines = (self._data / "lang" / language.identifier).read_text(encoding="utf-8", errors="replace").split("\n")
+        lines = (self.data / "lang" / language.identifier).read_text(encoding="utf-8", errors="replace").split("\n")
         named = [line.split()[1] for line in lines if line.startswith("dictionary ")]
         name = named[0] if named else language.code.split("-")[0]
-        return (self._data / f"{name}_dict").exists()
-
-    def _take(self, wave: Any, n: int, events: Any) -> int:
-        if n > 0 and wave:
-            self._pcm.append(np.ctypeslib.as_array(wave, (n,)).astype(np.int16))
-        i = 0
-        while events[i].type:
-            if events[i].type == _EVENT_PHONEME:
-                name = bytes(events[i].name).split(b"\0")[0]
-                self._marks.append(_Mark(events[i].sample, name.decode(errors="ignore")))
-            elif events[i].type == _EVENT_WORD:
-                self._words.append(events[i].sample)
-            i += 1
-        return 0
+        return (self.data / f"{name}_dict").exists()
 
     def say(self, name: str, text: str, rate: int, pitch: int) -> _Said:
         spoken = text.replace("\0", " ").encode("utf-8", errors="replace")
-        with self._lock:
-            self._pcm, self._marks, self._words = [], [], []
-            if self._library.espeak_SetVoiceByName(name.encode()):
-                raise InputError(f"espeak-ng cannot load its voice {name}; is espeakng-loader whole?")
-            self._library.espeak_SetParameter(_RATE, rate, 0)
-            self._library.espeak_SetParameter(_PITCH, pitch, 0)
-            self._library.espeak_Synth(spoken, len(spoken) + 1, 0, 1, 0, _UTF8 | _END_PAUSE, None, None)
-            pcm = np.concatenate(self._pcm) if self._pcm else np.zeros(0, np.int16)
-            return _Said(pcm, self._rate, tuple(self._marks), tuple(self._words))
+        facts, _, pcm = self._run(["say", name, str(rate), str(pitch)], spoken).partition(b"\n")
+        said = json.loads(facts)
+        marks = tuple(_Mark(sample, mark) for sample, mark in said["marks"])
+        return _Said(np.frombuffer(pcm, np.int16), said["rate"], marks, tuple(said["words"]))
+
+    def _run(self, task: list[str], given: bytes) -> bytes:
+        program = [sys.executable, "-I", "-S", str(Path(__file__).with_name("espeak.py")), self.library, str(self.data)]
+        try:
+            ran = subprocess.run([*program, *task], input=given, capture_output=True, timeout=_PATIENCE_S, check=False)
+        except subprocess.TimeoutExpired as error:
+            raise InputError(f"espeak-ng did not come to the end of the text within {_PATIENCE_S} s") from error
+        if ran.returncode < 0:
+            raise InputError(f"espeak-ng broke down over the text {_short(given.decode(errors='replace'))!r}")
+        if ran.returncode:
+            last = ran.stderr.decode(errors="replace").strip().split("\n")[-1]
+            raise InputError(f"espeak-ng cannot speak: {last}")
+        return ran.stdout
 
 
 @cache
@@ -359,11 +298,7 @@ def _espeak() -> _Espeak:
             "this installation has no voice of its own; pip install 'understudy[voice]' adds espeak-ng (GPL), "
             "or name another with --voice-command"
         ) from error
-    try:
-        library = ctypes.CDLL(espeakng_loader.get_library_path())
-    except OSError as error:
-        raise InputError(f"espeak-ng cannot be loaded: {error}") from error
-    return _Espeak(library, Path(espeakng_loader.get_data_path()))
+    return _Espeak(espeakng_loader.get_library_path(), Path(espeakng_loader.get_data_path()))
 
 
 _LATE = Fraction(15, 1000)  # s, of all events but those below
