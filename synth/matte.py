@@ -277,7 +277,8 @@ def _calm(rgb: NDArray[np.uint8], alpha: NDArray[np.float32], face_px: float) ->
     far = _beyond(alpha, 2 * HALO * face_px)
     if not far.any():
         return np.zeros(alpha.shape, np.float32)
-    rough = np.sqrt(_local((rgb - even_blur(rgb, far, face_px / 8)) ** 2, far, round(face_px / 8)))
+    spread = _local((rgb - even_blur(rgb, far, face_px / 8)) ** 2, far, round(face_px / 8))
+    rough = np.sqrt(np.maximum(spread, 0))  # sums of squares may come out a hair below none
     calm = 1 - np.clip((rough - ROUGH[0]) / (ROUGH[1] - ROUGH[0]), 0, 1)
     away = cv2.distanceTransform((alpha < 0.02).astype(np.uint8), cv2.DIST_L2, 5) / (HALO * face_px)
     return np.asarray(cv2.GaussianBlur(calm, (0, 0), face_px / 16) * np.clip(2 - 2 * away, 0, 1), np.float32)
