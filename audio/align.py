@@ -34,12 +34,17 @@ def align(pcm: Floats, transcript: str, language: str = "en-us") -> tuple[Phone,
     `language` is a code like en-us or de. Raises InputError where the transcript has no words, does not
     fit, or the language needs an extra that is not installed.
     """
+    if not len(pcm) or float(np.abs(pcm).max()) < _HUSH:
+        end = Fraction(len(pcm), SAMPLE_RATE)
+        return (Phone(Fraction(0), end, SILENCE),) if end else ()
     english = language.strip().lower().replace("_", "-").split("-")[0] in ("en", "english")
     if english and find_spec("pocketsphinx") is not None:
         return recognised(pcm, transcript, language)
     return followed(pcm, transcript, language)
 
 
+_HUSH = 1e-3  # of full scale; below it nobody speaks, whatever the transcript says
+_PACE = (0.2, 4.0)  # a transcript that had to be said so much slower or faster than usual is not of this speech
 _SPEAKERS = (None, "f2", "m3", "Annie")  # one of them is the most like whoever speaks
 _RATES = (90, 400)  # words a minute
 
@@ -48,7 +53,13 @@ def followed(pcm: Floats, transcript: str, language: str) -> tuple[Phone, ...]:
     """As `align`, by what espeak-ng makes of the transcript, at the pace of the recording."""
     voice = EspeakVoice(language)
     recording = Recording(pcm)
-    pace = Recording(voice.speak(transcript).pcm).spoken_s / max(recording.spoken_s, 0.1)
+    usual_s, spoken_s = Recording(voice.speak(transcript).pcm).spoken_s, recording.spoken_s
+    pace = usual_s / max(spoken_s, 0.01)
+    if not _PACE[0] <= pace <= _PACE[1]:
+        raise InputError(
+            f"the transcript does not fit the speech: saying it takes about {usual_s:.1f} s, "
+            f"and somebody speaks for {spoken_s:.1f} s"
+        )
     rate = int(np.clip(voice.rate * pace, *_RATES))
     attempts = []
     for speaker in _SPEAKERS:

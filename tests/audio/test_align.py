@@ -130,7 +130,7 @@ def test_stress_is_espeaks_whatever_the_phones_are() -> None:
 
 def test_a_transcript_that_says_nothing_is_refused() -> None:
     with pytest.raises(InputError, match="holds n"):
-        align(np.zeros(SAMPLE_RATE, np.float32), " ... ", "en")
+        align(np.ones(SAMPLE_RATE, np.float32), " ... ", "en")
 
 
 @sphinx
@@ -143,13 +143,30 @@ def test_a_transcript_that_cannot_fit_is_refused() -> None:
         recognised(noise, text)
 
 
+@espeak
+@pytest.mark.parametrize("times", [1, 30])
+def test_a_transcript_of_another_speech_is_refused_by_its_length(times: int) -> None:
+    said = EspeakVoice("de").speak("Guten Tag. " * (31 - times))
+    with pytest.raises(
+        InputError, match=r"does not fit the speech: saying it takes about \d+\.\d s, and somebody speaks"
+    ):
+        align(said.pcm, "Guten Tag. " * times, "de")
+
+
+@pytest.mark.parametrize("language", ["en", "de"])
+def test_nothing_is_found_in_silence(language: str) -> None:
+    phones = align(np.zeros(SAMPLE_RATE, np.float32), "hello", language)
+    assert phones == (Phone(Fraction(0), Fraction(1), SILENCE),)
+    assert align(np.zeros(0, np.float32), "hello", language) == ()
+
+
 def test_a_language_that_needs_espeak_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     from audio import voice
 
     monkeypatch.setitem(sys.modules, "espeakng_loader", None)
     monkeypatch.setattr(voice, "_espeak", voice._espeak.__wrapped__)
     with pytest.raises(InputError, match=r"pip install 'understudy\[voice\]'"):
-        align(np.zeros(SAMPLE_RATE, np.float32), "Guten Tag", "de")
+        align(np.ones(SAMPLE_RATE, np.float32), "Guten Tag", "de")
 
 
 GRID = {
