@@ -14,7 +14,6 @@ import ctypes
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -79,6 +78,8 @@ def reachable(data: str) -> Iterator[str]:
     if len(os.fsencode(data)) <= LONGEST_PATH:
         yield data
         return
+    import tempfile  # which takes as long to load as a sentence to say
+
     with tempfile.TemporaryDirectory(prefix="espeak") as folder:
         link = os.path.join(folder, "espeak-ng-data")
         os.symlink(data, link, target_is_directory=True)
