@@ -402,6 +402,12 @@ def serve(
     origin: Annotated[
         list[str] | None, typer.Option(help="A page elsewhere that may connect; may be repeated.")
     ] = None,
+    vmc: Annotated[
+        str | None, typer.Option(help="Send the captured motion to a VMC receiver over OSC: HOST or HOST:PORT.")
+    ] = None,
+    vtube_studio: Annotated[
+        bool, typer.Option("--vtube-studio", help="Send the captured motion to VTube Studio on this machine.")
+    ] = False,
     voice_command: Annotated[
         str | None, typer.Option(help="A program that says the texts a client sends, as for understudy dub.")
     ] = None,
@@ -414,9 +420,33 @@ def serve(
 
     with asked_for():
         options = ServeOptions(
-            host=host, port=port, data=data, origins=tuple(origin or ()), log=log, voice_command=voice_command,  # type: ignore[arg-type]
+            host=host, port=port, data=data, origins=tuple(origin or ()), log=log,  # type: ignore[arg-type]
+            vmc=vmc, vtube_studio=vtube_studio, voice_command=voice_command,
         )  # fmt: skip
     run_server(options, quiet=quiet)
+
+
+@app.command()
+def live(
+    character: Annotated[Path, typer.Option(help="Picture of the character, or a saved .character.")],
+    camera: Annotated[str, typer.Option(help="Number of a camera, or a video that plays over and over.")] = "0",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes any free one.")] = 8765,
+    intensity: Annotated[float, typer.Option(help="1 to 5, how strongly the character shows what is acted.")] = 3.0,
+    mirror: Annotated[bool, typer.Option("--mirror", help="Your left is the character's right.")] = False,
+    vmc: Annotated[
+        str | None, typer.Option(help="Send the captured motion to a VMC receiver over OSC: HOST or HOST:PORT.")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Perform live with a camera of this machine; a browser or OBS shows the character."""
+    from server.camera import LiveOptions
+    from server.camera import live as perform
+
+    with asked_for():
+        options = LiveOptions(
+            character=character, camera=camera, port=port, intensity=intensity, mirror=mirror, vmc=vmc
+        )  # fmt: skip
+    perform(options, quiet=quiet)
 
 
 @app.command()

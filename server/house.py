@@ -9,8 +9,9 @@ import asyncio
 import contextlib
 import hashlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import urlsplit
 
 from fastapi import HTTPException, WebSocket
@@ -67,6 +68,9 @@ class House:
     limits: Limits = field(default_factory=Limits)
     origins: frozenset[str] = frozenset()  # further pages that may connect
     outputs: list[Callable[[Motion], None]] = field(default_factory=list)  # what the newest session's Motion goes to
+    beside: list[Callable[[], Coroutine[Any, Any, None]]] = field(
+        default_factory=list
+    )  # what runs while the server does
     voice: Callable[[], Voice] | None = None  # what says a text
     live: dict[str, Held] = field(default_factory=dict)  # by key, oldest first
     n_watchers: int = 0

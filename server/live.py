@@ -23,7 +23,7 @@ from runtime.errors import InputError
 from runtime.records import Motion
 from server.metrics import Histogram
 from server.performing import Picture, Seeing, Seen, Showing, SteadyClock
-from server.pictures import decode, encode, encode_cut_out
+from server.pictures import cut_out, decode, encode, encode_cut_out
 from server.wire import Kind, Media, pack, say
 
 log = logging.getLogger(__name__)
@@ -292,13 +292,14 @@ class LiveSession:
         if not watchers:
             return
         time_us = int.from_bytes(message[1:9], "big", signed=True)
-        whole = cut_out = b""
+        whole = alone = b""
         for watcher in watchers:
             if watcher.cut_out:
-                cut_out = cut_out or pack(Kind.JPEG, time_us, encode_cut_out(rgb, self.showing.opacity))
+                own = (rgb, self.showing.opacity, self.showing.behind)
+                alone = alone or pack(Kind.JPEG, time_us, encode_cut_out(*cut_out(*own)))
             elif self.reply is not Kind.JPEG:
                 whole = whole or pack(Kind.JPEG, time_us, encode(rgb, Kind.JPEG))
-            watcher.show(cut_out if watcher.cut_out else whole or message)
+            watcher.show(alone if watcher.cut_out else whole or message)
 
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:

@@ -129,6 +129,11 @@ class LiveCamera(VirtualCamera):
         """Go over to another view; None is the picture as it is. `view` lasts one second."""
         self._next = view
 
+    @property
+    def is_away(self) -> bool:
+        """Whether it films anything but the picture as it is."""
+        return self._view is not None
+
     def at(self, time: Fraction) -> None:
         """It is now `time`, seconds."""
         step = min(abs(time - self._last), Fraction(1, 10)) / Fraction(CHANGE_S)
@@ -215,6 +220,11 @@ class Showing:
         """[H, W] of the person in the last picture."""
         assert self._camera.opacity is not None, "nothing was shown yet"
         return self._camera.opacity
+
+    @property
+    def behind(self) -> NDArray[np.uint8] | None:
+        """[H, W, 3] what is behind the person in the last picture; None while the camera is elsewhere."""
+        return None if self._camera.is_away else self.character.behind
 
     def _to(self, learned: Learned) -> Retarget:
         options = RetargetOptions(intensity=self._intensity)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import ctypes
 import socket
@@ -28,6 +29,8 @@ class ServeOptions:
     data: Path = Path("understudy-data")  # where characters are kept
     origins: tuple[str, ...] = ()  # further pages that may connect, like https://studio.example
     log: Style = "text"
+    vmc: str | None = None  # HOST:PORT that the newest session's motion goes to over OSC
+    vtube_studio: bool = False  # whether it goes to VTube Studio on this machine
     voice_command: str | None = None  # a program that says texts, instead of espeak; see audio.voice.CommandVoice
 
     def __post_init__(self) -> None:
@@ -42,7 +45,12 @@ def serve(options: ServeOptions, *, quiet: bool = False) -> None:
     from server.cast import Cast
     from server.house import House
 
-    listening = _listen(options.host, options.port)
+    sender = None
+    if options.vmc is not None:
+        from server.vmc import VmcSender
+
+        sender = VmcSender(options.vmc)
+    listening = listen(options.host, options.port)
     try:
         options.data.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -51,7 +59,16 @@ def serve(options: ServeOptions, *, quiet: bool = False) -> None:
     if not quiet:
         port = listening.getsockname()[1]
         print(f"understudy: http://{options.host}:{port}/  (Ctrl+C stops)", flush=True)
-    run(House(Cast(options.data), origins=frozenset(options.origins), voice=_voice(options)), listening)
+    house = House(Cast(options.data), origins=frozenset(options.origins), voice=_voice(options))
+    if sender is not None:
+        house.outputs.append(sender)
+    if options.vtube_studio:
+        from server.vtube_studio import VTubeStudio
+
+        studio = VTubeStudio(options.data / "vtube-studio-token")
+        house.outputs.append(studio)
+        house.beside.append(studio.run)
+    run(house, listening)
 
 
 def _voice(options: ServeOptions) -> Callable[[], Voice]:
@@ -62,15 +79,32 @@ def _voice(options: ServeOptions) -> Callable[[], Voice]:
 
 
 def run(house: House, listening: socket.socket) -> None:
-    """Serve on a socket until a signal; then tell every client, and finish what they sent."""
+    """Serve on a socket until a signal; then tell every client, and finish what they sent.
+
+    Raises what ends a task beside it.
+    """
     import uvicorn
 
     _few_arenas()
+    failures: list[BaseException | None] = []
 
     from server.app import create_app
 
     class Server(uvicorn.Server):
+        async def startup(self, sockets: Any = None) -> None:
+            await super().startup(sockets)
+            self.beside = [asyncio.ensure_future(task()) for task in house.beside]
+            for task in self.beside:
+                task.add_done_callback(self.ended)
+
+        def ended(self, task: asyncio.Task[None]) -> None:
+            if not task.cancelled() and task.exception() is not None:
+                failures.append(task.exception())
+                self.should_exit = True
+
         async def shutdown(self, sockets: Any = None) -> None:
+            for task in self.beside:
+                task.cancel()
             await house.drain()
             await super().shutdown(sockets)
 
@@ -79,6 +113,9 @@ def run(house: House, listening: socket.socket) -> None:
         ws_per_message_deflate=False, timeout_graceful_shutdown=GRACE_S,
     )  # fmt: skip
     Server(config).run(sockets=[listening])
+    for failure in failures:
+        if failure is not None and not isinstance(failure, OSError):
+            raise failure
 
 
 def _few_arenas() -> None:
@@ -87,7 +124,8 @@ def _few_arenas() -> None:
         ctypes.CDLL(None).mallopt(ctypes.c_int(-8), ctypes.c_int(2))  # M_ARENA_MAX
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens; raises InputError where the address cannot be had."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         listening = socket.socket(family, socket.SOCK_STREAM)

@@ -137,6 +137,8 @@ function stop(text, isError = false) {
   state.wire?.close();
   Object.assign(state, { camera: null, microphone: null, wire: null, stopPictures: null });
   $("start").textContent = "Start camera";
+  delays.length = heldBack = 0;
+  for (const id of ["server", "dropped"]) $(id).textContent = "–";
   $("record").disabled = $("calibrate").disabled = true;
   say(text, isError);
 }

@@ -18,9 +18,9 @@ from pathlib import Path
 from server.cast import Cast
 from server.house import House, Limits
 from server.logs import tell
-from server.serve import _listen, run
+from server.serve import listen, run
 tell("json", quiet=False)
-listening = _listen("127.0.0.1", 0)
+listening = listen("127.0.0.1", 0)
 print(f"http://127.0.0.1:{{listening.getsockname()[1]}}/", flush=True)
 run(House(Cast(Path(sys.argv[1])), Limits({limits})), listening)
 """

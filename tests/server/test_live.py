@@ -60,6 +60,10 @@ class Grey(Showing):
     def opacity(self) -> NDArray[np.uint8]:
         return np.zeros((16, 16), np.uint8)
 
+    @property
+    def behind(self) -> Rgb | None:
+        return None
+
 
 def media(i: int) -> Media:
     return Media(Kind.JPEG, i, encode(np.zeros((16, 16, 3), np.uint8), Kind.JPEG))

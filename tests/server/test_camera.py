@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import asyncio
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from websockets.asyncio.client import connect
+
+from runtime.errors import InputError
+from server.camera import Camera
+from server.pictures import decode
+from server.wire import unpack
+
+
+def test_a_video_plays_over_and_over_as_a_camera(clip: Path) -> None:
+    camera = Camera(str(clip))
+    camera._step_s = 0.0
+    pictures = [camera.read() for _ in range(30)]  # the clip has 24
+    assert all(p.shape == (288, 288, 3) for p in pictures)
+    assert np.abs(pictures[24].astype(int) - pictures[0]).mean() < 1
+    camera.close()
+
+
+@pytest.mark.parametrize(("wanted", "says"), [("nowhere.mp4", "is no file"), ("77", "cannot be opened")])
+def test_a_camera_that_is_not_there_is_refused(wanted: str, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        Camera(wanted)
+
+
+@pytest.mark.slow
+def test_what_a_camera_sees_is_shown_to_whoever_looks_on_and_its_motion_sent(portrait: Path, clip: Path) -> None:
+    pytest.importorskip("pythonosc", reason="python-osc writes OSC; pip install python-osc")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(("127.0.0.1", 0))
+        receiver.settimeout(30)
+        command = [
+            sys.executable,
+            "-u",
+            "-m",
+            "server.cli",
+            "live",
+            "--character",
+            str(portrait),
+            "--camera",
+            str(clip),
+        ]
+        command += ["--port", "0", "--vmc", f"127.0.0.1:{receiver.getsockname()[1]}"]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        try:
+            assert process.stdout is not None
+            found = re.search(r"http://([\d.:]+)/stage.html\?session=live", process.stdout.readline())
+            assert found is not None
+
+            async def look() -> bytes:
+                async with connect(f"ws://{found[1]}/v1/watch?session=live") as watcher:
+                    message = await watcher.recv()
+                    assert isinstance(message, bytes)
+                    return message
+
+            assert decode(unpack(asyncio.run(look()))).shape == (288, 288, 3)
+            assert b"/VMC/Ext/Bone/Pos" in receiver.recv(65536)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(20) in (0, 143, -signal.SIGTERM)
+            assert process.stdout is not None
+            process.stdout.close()
