@@ -307,16 +307,20 @@ def watch(frames: Iterable[Picture], finder: FaceFinder, n_people: int = N_PEOPL
     """Watch a clip; everybody seen in it, whoever was seen in most frames first."""
     people: list[_Person] = []
     camera: Camera | None = None
+    longer = WORK_PX
     for frame in frames:
         H, W = frame.planes[0].shape
         if camera is None:
             camera = Camera.of_picture(W, H)
             people = [_Person(Watch(camera)) for _ in range(n_people)]
-        rgb = frame.small(WORK_PX)
+        rgb = frame.small(longer)
         faces = list(finder.find(rgb))
-        if faces and max(f.size for f in faces) < SMALL_PX and rgb.shape[1] < W:
-            rgb = frame.small(max(H, W))
+        if (wanted := _wanted_px(faces, longer, max(H, W))) != longer:
+            longer = wanted
+            rgb = frame.small(longer)
             faces = list(finder.find(rgb))
+            for person in people:
+                person.anchors.reset()  # what they follow is of another size
         scale = np.float32(W / rgb.shape[1])
         for person, face in zip(people, assign(people, faces, rgb), strict=True):
             sighting = Sighting(frame.time, camera, None)
@@ -330,6 +334,16 @@ def watch(frames: Iterable[Picture], finder: FaceFinder, n_people: int = N_PEOPL
             person.watch.push(frame.planes, sighting, rgb)
     found = [f for f in (person.watch.finish() for person in people) if f is not None]
     return sorted(found, key=lambda f: -f.share_seen)
+
+
+def _wanted_px(faces: Sequence[FaceMesh], longer: int, full: int) -> int:
+    """How large a picture faces like these, found in one of `longer` px, should be looked for in; slow to go back."""
+    if not faces or full <= WORK_PX:
+        return longer
+    size = max(f.size for f in faces) * WORK_PX / longer
+    if size < SMALL_PX:
+        return full
+    return WORK_PX if size > 1.3 * SMALL_PX else longer
 
 
 def assign(people: list[_Person], faces: list[FaceMesh], rgb: NDArray[np.uint8]) -> list[FaceMesh | None]:
