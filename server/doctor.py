@@ -39,7 +39,7 @@ class Check:
 
 def examine() -> list[Check]:
     """Try everything; takes a few seconds."""
-    return [*_machine(), *_packages(), *_encoders(), *_parts(), *_accelerators()]
+    return [*_machine(), *_packages(), *_encoders(), *_parts(), *_speakers(), *_accelerators()]
 
 
 def show(checks: list[Check], *, json: bool) -> None:
@@ -223,6 +223,27 @@ def _accelerators() -> Iterator[Check]:
             yield Check(name, False, "not installed", False, purpose)
         else:
             yield _optional(name, lambda package=package: _imported(package), f"reinstall {package}")  # type: ignore[misc]
+
+
+def _speakers() -> Iterator[Check]:
+    """Nothing here is needed: recordings are dubbed without."""
+    for name, package, part, extra in (
+        ("espeak-ng", "espeakng_loader", _espeak, "voice"),
+        ("pocketsphinx", "pocketsphinx", lambda: version("pocketsphinx"), "align"),
+    ):
+        remedy = f"pip install 'understudy[{extra}]'"
+        if find_spec(package) is None:
+            purpose = "for texts and for transcripts of any language" if extra == "voice" else "for English transcripts"
+            yield Check(name, False, "not installed", False, f"{remedy}, {purpose}")
+        else:
+            yield _optional(name, part, remedy)
+
+
+def _espeak() -> str:
+    from audio.voice import EspeakVoice, languages
+
+    said = EspeakVoice("en-us").speak("one")
+    return f"{len(languages())} languages; says one in {float(said.duration):.1f} s"
 
 
 def _optional(name: str, part: Callable[[], str], remedy: str) -> Check:

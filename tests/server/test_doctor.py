@@ -15,7 +15,18 @@ def test_this_machine_runs_an_act_and_every_part_is_told(capsys: pytest.CaptureF
     told = json.loads(capsys.readouterr().out)
     assert told["able"] is True
     checks = {check["name"]: check for check in told["checks"]}
-    for name in ("Python", "cores", "current folder", "av", "numpy", "encoder libx264", "face mesh", "numba", "torch"):
+    for name in (
+        "Python",
+        "cores",
+        "current folder",
+        "av",
+        "numpy",
+        "encoder libx264",
+        "face mesh",
+        "numba",
+        "espeak-ng",
+        "torch",
+    ):
         assert name in checks
         assert checks[name]["found"]
     assert checks["face mesh"]["ok"]
@@ -41,3 +52,8 @@ def test_what_is_optional_does_not_count(monkeypatch: pytest.MonkeyPatch, capsys
     checks = {check["name"]: check for check in json.loads(capsys.readouterr().out)["checks"]}
     assert not checks["torch"]["ok"]
     assert "pip install torch" in checks["torch"]["remedy"]
+    assert (
+        checks["espeak-ng"]["remedy"]
+        == "pip install 'understudy[voice]', for texts and for transcripts of any language"
+    )
+    assert checks["pocketsphinx"]["remedy"] == "pip install 'understudy[align]', for English transcripts"
