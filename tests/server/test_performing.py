@@ -79,16 +79,17 @@ def test_a_camera_that_changes_size_and_a_face_that_leaves_are_no_errors(charact
     assert perform.seeing.n_faceless == 3
 
 
-def test_calibrating_makes_the_face_of_now_rest(character: Character) -> None:
+def test_calibrating_makes_the_face_of_now_neutral(character: Character) -> None:
     pictures = acting(character, 26)
     perform = Both(character)
     for i, picture in enumerate(pictures[:16]):
-        perform(i, picture)  # ends with its mouth wide open
+        wide = perform(i, picture)  # ends with its mouth wide open
     perform.seeing.calibrate()
     for i in range(16, 40):
         shown = perform(i, pictures[15])
-    finder = MediaPipeFaces()
-    assert abs(opening(shown, finder) - opening(character.rgb, finder)) < 0.06
+    before, after = (opening(p, MediaPipeFaces()) for p in (wide, shown))
+    print(f"mouth open {before:.3f} before, {after:.3f} after")
+    assert after < 0.6 * before
 
 
 def test_another_character_goes_on_with_what_is_known_of_the_performer(character: Character) -> None:
