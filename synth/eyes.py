@@ -25,6 +25,8 @@ from perfcap.landmarks import (
 from synth.matte import fill
 from synth.rig import LEFT_CREASE, RIGHT_CREASE, Character, Skin, eye_rows, smoothstep
 
+LUMA = np.array((0.299, 0.587, 0.114), np.float32)
+BALL_LIT = 0.8  # of the way from the white that a picture shows to its skin's light: the middle of the ball has that
 FINE = 4  # sub-pixel factor of masks (OpenCV's fixed-point shift is 2 bits)
 
 
@@ -101,20 +103,23 @@ class Eye:
         middle = self._corners.mean(0)
         x0, y0 = (max(0, int(v - pad)) for v in middle)
         x1, y1 = min(W, int(middle[0] + pad) + 1), min(H, int(middle[1] + pad) + 1)
-        self._offset = np.array((x0, y0), np.float32)
+        self.offset = np.array((x0, y0), np.float32)
         part = np.ascontiguousarray(character.rgb[y0:y1, x0:x1])
         ring = (
             np.concatenate((curve(points[list(parts.upper)])[:-1], curve(points[list(parts.lower)])[:0:-1]))
-            - self._offset
+            - self.offset
         )
         inside = polygon(part.shape[:2], ring.astype(np.float32)).astype(np.float32) / 255
+        self._radius *= iris_share(part, inside, centre - self.offset, self._radius)
         gap = max(self._opening * self._width, 1.0)
         rim = max(1, round(0.10 * gap))
         clean = cv2.erode(inside, np.ones((2 * rim + 1, 3), np.uint8))  # lashes darken the lids' edge
         grid = np.stack(np.meshgrid(np.arange(part.shape[1]), np.arange(part.shape[0])), -1) + 0.5
-        from_iris = np.linalg.norm(grid - (centre - self._offset), axis=-1).astype(np.float32)
-        self._sclera = self._white(part, clean * (from_iris > 1.18 * self._radius), inside)
-        self._iris = self._disc(part, clean, centre - self._offset)
+        from_iris = np.linalg.norm(grid - (centre - self.offset), axis=-1).astype(np.float32)
+        white = self._white(part, clean * (from_iris > 1.18 * self._radius), inside)
+        # The eye without its iris, where `offset` is its first pixel's place in the picture.
+        self.sclera = self._lit(white, part, inside, from_iris / self._radius)
+        self._iris = self._disc(part, clean, centre - self.offset)
         self._lid = self._bare(part, points, inside)
 
     def _white(
@@ -139,6 +144,27 @@ class Eye:
         own = white @ np.array((0.299, 0.587, 0.114), np.float32)
         return np.asarray(white * np.minimum(1, brightest / np.maximum(own, 1))[..., None], np.uint8)
 
+    def _lit(
+        self,
+        white: NDArray[np.uint8],
+        part: NDArray[np.uint8],
+        inside: NDArray[np.float32],
+        from_iris: NDArray[np.float32],
+    ) -> NDArray[np.uint8]:
+        """The white [h, w, 3] as bright as it is where the iris was: the corners that a picture shows lie in shade.
+
+        `from_iris` [h, w] is the distance from the iris' middle in its radii.
+        """
+        skin = part[inside < 0.1]
+        if not len(skin):
+            return white
+        luma = white @ LUMA
+        bright = float(np.percentile(skin @ LUMA, 75))
+        gain = 1 + BALL_LIT * np.maximum(bright / np.maximum(luma, 1) - 1, 0)
+        share = (1 - smoothstep(from_iris, 0.7, 1.9))[..., None]
+        pale = white + 0.5 * (luma[..., None] - white) * share
+        return np.asarray(np.clip(pale * (1 + (gain[..., None] - 1) * share), 0, 255), np.uint8)
+
     def _bare(
         self, part: NDArray[np.uint8], points: NDArray[np.float32], inside: NDArray[np.float32]
     ) -> NDArray[np.uint8]:
@@ -148,7 +174,7 @@ class Eye:
         reach = max(2, round(0.11 * self._width))
         kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
         hidden = cv2.dilate((inside > 0.02).astype(np.uint8), kernel)
-        brow = points[[70, 63, 105, 66, 107] if self._parts.number == 0 else [336, 296, 334, 293, 300]] - self._offset
+        brow = points[[70, 63, 105, 66, 107] if self._parts.number == 0 else [336, 296, 334, 293, 300]] - self.offset
         line = brow.round().astype(np.int32)
         cv2.polylines(hidden, [line], False, 1, max(2, round(0.3 * self._width)))  # nor does a lid unfold brow
         known = (hidden == 0).astype(np.float32)
@@ -258,7 +284,7 @@ class Eye:
         origin, size = np.array((x0, y0), np.float32), (x1 - x0, y1 - y0)
         mask = self._soft(polygon((size[1], size[0]), outline - origin), edge)
         layer = self._sample(
-            self._lid, self._turn(corners), corners.mean(0) - origin, self._corners.mean(0) - self._offset, size
+            self._lid, self._turn(corners), corners.mean(0) - origin, self._corners.mean(0) - self.offset, size
         )
         _blend(rgb[y0:y1, x0:x1], layer.astype(np.float32), mask * share)
 
@@ -285,7 +311,7 @@ class Eye:
         x0, y0, x1, y1 = box
         origin, size = np.array((x0, y0), np.float32), (x1 - x0, y1 - y0)
         turn = self._turn(corners)
-        layer = self._sample(self._sclera, turn, corners.mean(0) - origin, self._corners.mean(0) - self._offset, size)
+        layer = self._sample(self.sclera, turn, corners.mean(0) - origin, self._corners.mean(0) - self.offset, size)
         layer = layer.astype(np.float32)
         half = np.full(2, self._iris.shape[0] / 2, np.float32)
         iris = self._sample(self._iris, turn / self._iris_scale, iris_at - origin, half, size)
@@ -333,6 +359,27 @@ class Eye:
         move[:, 2] += move[:, :2] @ np.array((0.5, 0.5), np.float32) - 0.5
         border = cv2.BORDER_CONSTANT if source.shape[2] == 4 else cv2.BORDER_REPLICATE
         return np.asarray(cv2.warpAffine(source, move, size, flags=cv2.INTER_LINEAR, borderMode=border))
+
+
+def iris_share(
+    part: NDArray[np.uint8], inside: NDArray[np.float32], centre: NDArray[np.float32], radius: float
+) -> float:
+    """Where the iris ends in a picture [h, w, 3], in radii of what the face mesh took it for: drawn eyes have large
+    ones. 1 where no edge stands out."""
+    import cv2
+
+    angles = np.radians(np.r_[-35:36:5, 145:216:5]).astype(np.float32)  # where lids seldom hide it
+    radii = np.arange(0.6, 1.6, 0.05, dtype=np.float32)
+    x = (centre[0] + radius * radii[:, None] * np.cos(angles) - 0.5).astype(np.float32)
+    y = (centre[1] + radius * radii[:, None] * np.sin(angles) - 0.5).astype(np.float32)
+    colour = cv2.remap(part.astype(np.float32), x, y, cv2.INTER_LINEAR)  # [R, A, 3]
+    open_there = cv2.remap(inside, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT) > 0.9
+    both = open_there[:-4] & open_there[4:]
+    n = both.sum(1)
+    step = (np.linalg.norm(colour[4:] - colour[:-4], axis=-1) * both).sum(1) / np.maximum(n, 1)
+    step[n < 8] = 0
+    best, usual = float(step.max()), float(step[np.abs(radii[2:-2] - 1).argmin()])
+    return float(radii[2:-2][step.argmax()]) if best > max(30.0, 1.2 * usual) else 1.0
 
 
 def ramp(x: float, low: float, high: float) -> float:

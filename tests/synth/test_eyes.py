@@ -16,7 +16,7 @@ from perfcap.face import MediaPipeFaces
 from perfcap.landmarks import LEFT_EYE, OUTER_EYES, RIGHT_EYE
 from perfcap.written import face_of
 from runtime.records import ARKIT_INDEX, N_EXPRESSION, Cue, Motion
-from synth.eyes import EYES, curve, opening, polygon
+from synth.eyes import EYES, Eye, curve, iris_share, opening, polygon
 from synth.retarget import Retarget, RetargetOptions
 from synth.rig import Character, rig
 from synth.warp import WarpRenderer
@@ -163,6 +163,32 @@ def test_eyes_out_of_the_picture_are_no_failure(draw: Callable[[Motion], Rgb], a
     for x, y in ((-0.2, 0), (0.3, 0), (0, -1.0)):
         head[:2, 3] = x, y
         assert draw(replace(motion, head=head)).dtype == np.uint8
+
+
+@pytest.mark.parametrize("share", [0.85, 1.0, 1.25, 1.4])
+def test_a_drawn_iris_is_as_large_as_it_is_drawn(share: float) -> None:
+    part = np.full((80, 120, 3), (225, 220, 215), np.uint8)
+    ys, xs = np.mgrid[:80, :120] + 0.5
+    part[np.hypot(xs - 60, ys - 40) < 20 * share] = (60, 110, 190)
+    part[np.hypot(xs - 60, ys - 40) < 8 * share] = (10, 10, 10)
+    inside = (np.abs(ys - 40) < 22).astype(np.float32)
+    middle = np.array((60, 40), np.float32)
+    assert abs(iris_share(part, inside, middle, 20) - share) < 0.06
+    assert iris_share(np.full_like(part, 128), inside, middle, 20) == 1.0
+    assert iris_share(part, np.zeros_like(inside), middle, 20) == 1.0  # shut
+
+
+def test_the_white_where_the_iris_was_has_the_light_of_the_skin(hero: Character) -> None:
+    luma = np.array((0.299, 0.587, 0.114))
+    for parts in EYES:
+        eye = Eye(hero, parts, hero.skin)
+        column, row = (hero.landmarks[parts.iris[0], :2] - eye.offset).astype(int)
+        white = eye.sclera[row, column].astype(float)
+        x, y = hero.landmarks[[50, 280][parts.number], :2].astype(int)
+        skin = float(hero.rgb[y - 2 : y + 3, x - 2 : x + 3].mean((0, 1)) @ luma)
+        print(f"white {white @ luma:.0f}, skin {skin:.0f}")
+        assert 0.7 * skin < white @ luma < 1.15 * skin
+        assert np.ptp(white) < 60
 
 
 def test_a_curve_goes_through_its_points() -> None:
