@@ -132,9 +132,12 @@ class PlaneFrame:
         scale = min(1.0, longer_px / max(H, W))
         size = max(1, round(W * scale)), max(1, round(H * scale))
         way = cv2.INTER_AREA if scale <= 0.5 else cv2.INTER_LINEAR
-        planes = [cv2.resize(plane, size, interpolation=way) for plane in _stored(self._frame)]
+        planes: list[NDArray[Any]] = [
+            plane if plane.shape == size[::-1] else np.asarray(cv2.resize(plane, size, interpolation=way))
+            for plane in _stored(self._frame)
+        ]
         if self.layout.depth == 10:
-            planes = [cv2.convertScaleAbs(plane, alpha=0.25) for plane in planes]
+            planes = [np.asarray(cv2.convertScaleAbs(plane, alpha=0.25)) for plane in planes]
         rgb: Any = cv2.transform(cv2.merge(planes), yuv_to_rgb(self.layout.matrix, self.layout.range))
         return self.layout.turn(rgb)
 
