@@ -19,10 +19,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.closed_loop import closed_loop
+from benchmarks.dub import dub_speed, dubbing
 from benchmarks.picture import picture
 from benchmarks.reenact import JUDGE, cross_reenactment, self_reenactment
 from benchmarks.speech import speech
 from benchmarks.speed import memory, speed
+from benchmarks.sync import sync
 from benchmarks.table import Table, machine
 
 ALL: dict[str, Callable[[Path], list[Table]]] = {
@@ -31,12 +33,15 @@ ALL: dict[str, Callable[[Path], list[Table]]] = {
     "self": self_reenactment,
     "cross": cross_reenactment,
     "speech": speech,
+    "dub": dubbing,
+    "dub-speed": dub_speed,
+    "sync": sync,
     "memory": memory,
     "picture": picture,
 }
 LONG = {"memory"}
 ASKED_FOR = {"picture"}  # writes into docs/
-NEED_SHARED = {"self", "cross"}
+NEED_SHARED = {"self", "cross", "dub"}
 README = Path(__file__).parents[1] / "README.md"
 
 

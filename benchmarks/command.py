@@ -2,6 +2,7 @@
 
     python -m benchmarks.command BEGUN act CHARACTER PERFORMANCE OUTPUT
     python -m benchmarks.command BEGUN capture VIDEO OUTPUT
+    python -m benchmarks.command BEGUN dub CLIP SPEECH OUTPUT
 
 BEGUN is the wall clock when the process was asked for. Prints one line of JSON.
 """
@@ -59,6 +60,11 @@ def main() -> None:
 
         character, performance, output = map(Path, paths)
         tally = act(character, performance, output, ActOptions(force=True, face="largest"), progress)
+    elif command == "dub":
+        from server.dub import DubOptions, dub
+
+        clip, speech, output = map(Path, paths)
+        tally = dub(clip, output, DubOptions(audio=speech, force=True), progress)
     else:
         from server.capture import CaptureOptions, capture
 

@@ -1,0 +1,145 @@
+"""Clips dubbed: with their own sound, against themselves; with other sound; and how fast whole commands are.
+
+Scores are read off pixels by `../shared/eval/judge.py`, where a checkout has `../shared`. The floor is the same
+command with an empty bank: the frame itself, bent.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from fractions import Fraction
+from itertools import repeat
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+
+from audio.bank import Patch
+from audio.dubbing import Dubbing
+from benchmarks.clips import acted
+from benchmarks.command import run
+from benchmarks.reenact import JUDGE, SHARED
+from benchmarks.table import Row, Table, Target
+from runtime.image import save_image
+from runtime.video import VideoReader, VideoWriter
+from server.demo import ASTRONAUT
+from server.dub import DubOptions, dub
+
+OWN = ("r_jaw", "lag_ms", "lmd_mouth", "psnr_mouth", "over_floor", "psnr_outside", "sharpness", "coverage")
+OWN_WANTED = {
+    "r_jaw": Target(low=0.60), "lag_ms": Target(-40, 40), "lmd_mouth": Target(high=4.5), "over_floor": Target(low=2),
+    "psnr_outside": Target(low=42), "sharpness": Target(0.90, 1.15), "coverage": Target(low=1.0),
+}  # fmt: skip
+FPS = 25
+
+
+def dubbing(folder: Path) -> list[Table]:
+    """Talking clips with their own sound, then with somebody else's."""
+    if not JUDGE.exists():
+        return []
+    clips = sorted((SHARED / "clips" / "talk").glob("*"))
+    others = sorted((SHARED / "clips" / "speech").glob("*"))
+    own, other = [], []
+    for i, clip in enumerate(clips):
+        scores = _judged(clip, clip, folder / "own.mp4")
+        with mock.patch.object(Dubbing, "patches", _nothing_laid_over):
+            floor = _judged(clip, clip, folder / "floor.mp4")
+        own.append(Row(clip.stem, {**scores, "over_floor": scores["psnr_mouth"] - floor["psnr_mouth"]}))
+        speech = others[i % len(others)]
+        scores = _judged(clip, speech, folder / "other.mp4", length="silence")
+        shown = {
+            "r to the old jaw": scores["r_jaw"],
+            "psnr_outside": scores["psnr_outside"],
+            "coverage": scores["coverage"],
+        }
+        other.append(Row(f"{clip.stem} says {speech.stem}", shown))
+    return [
+        Table("dub", "A clip dubbed with its own sound, against itself", OWN, own, OWN_WANTED, with_mean=True),
+        Table(
+            "dub", "A clip dubbed with other speech", ("r to the old jaw", "psnr_outside", "coverage"), other,
+            {"r to the old jaw": Target(high=0.3), "psnr_outside": Target(low=42), "coverage": Target(low=1.0)}, with_mean=True,
+        ),
+    ]  # fmt: skip
+
+
+def _nothing_laid_over(self: Dubbing) -> Iterator[Patch | None]:
+    return repeat(None, len(self.wanted))
+
+
+def _judged(clip: Path, speech: Path, output: Path, length: str | None = None) -> dict[str, float]:
+    dub(clip, output, DubOptions(audio=speech, length=length, force=True), lambda *_: None)
+    line = [sys.executable, str(JUDGE), "dub", "--original", str(clip), "--output", str(output)]
+    ran = subprocess.run(line, capture_output=True, text=True, check=False)
+    scores: dict[str, float] = json.loads(ran.stdout.splitlines()[-1]) if ran.returncode == 0 else {}
+    return scores or {name: float("nan") for name in (*OWN, "psnr_mouth")}
+
+
+def dub_speed(folder: Path) -> list[Table]:
+    """Whole commands, start-up and speech model included, on clips of twenty seconds."""
+    rows = []
+    for width, height, wanted in ((360, 288, 4.0), (1080, 1920, 1.3)):
+        clip = _talking(_tall(folder, width, height))
+        ran = run("dub", clip, clip, folder / "dubbed.mp4")
+        values = {
+            "× real time": ran.fps / FPS,
+            "wanted": wanted,
+            "first progress s": ran.first_s,
+            "peak MB": ran.peak_mb,
+        }
+        rows.append(Row(f"{width}×{height}", {**values, **{f"{stage} s": s for stage, s in ran.stages.items()}}))
+    columns = ("× real time", "wanted", "first progress s", "peak MB", "watch s", "edit s", "encode s")
+    wanted_all = {"first progress s": Target(high=3), "peak MB": Target(high=1500)}
+    return [Table("dub-speed", "Speed of dubbing, 25 frames a second", columns, rows, wanted_all)]
+
+
+def _tall(folder: Path, width: int, height: int) -> Path:
+    """The demo's portrait, continued in its edges' colours to a size."""
+    import cv2
+
+    path = folder / f"tall_{width}x{height}.png"
+    if not path.exists():
+        side = min(width, height)
+        rgb = cv2.resize(ASTRONAUT.load(), (side, side), interpolation=cv2.INTER_CUBIC)
+        x, y = width - side, height - side
+        save_image(
+            path,
+            np.asarray(cv2.copyMakeBorder(rgb, y // 2, y - y // 2, x // 2, x - x // 2, cv2.BORDER_REPLICATE), np.uint8),
+        )
+    return path
+
+
+def _talking(portrait: Path) -> Path:
+    """A clip at 25 frames a second of a portrait that acts, twenty seconds, and says what `speak` says."""
+    path = portrait.with_name(f"{portrait.stem}_talking.mp4")
+    if path.exists():
+        return path
+    silent = acted(portrait, 2)
+    sound = _speech(portrait.with_suffix(".wav"), 20)
+    with (
+        VideoReader(silent) as reader,
+        VideoWriter(path, reader.width, reader.height, Fraction(FPS), sound=sound) as writer,
+    ):
+        for i, frame in enumerate(reader):
+            if i == 20 * FPS:
+                break
+            writer.write(frame.rgb, Fraction(i, FPS))
+    return path
+
+
+def _speech(path: Path, seconds: int) -> Path:
+    """Noise in syllables: what it says does not matter for the time it takes."""
+    import wave
+
+    rng = np.random.default_rng(0)
+    t = np.arange(seconds * 16_000) / 16_000
+    level = np.clip(np.sin(2 * np.pi * 4 * t), 0, 1) * (np.sin(2 * np.pi * t / 3) > -0.5)
+    pcm = (level * rng.normal(0, 3000, len(t))).astype(np.int16)
+    with wave.open(str(path), "wb") as out:
+        out.setnchannels(1)
+        out.setsampwidth(2)
+        out.setframerate(16_000)
+        out.writeframes(pcm.tobytes())
+    return path
