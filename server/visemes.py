@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from audio.features import FRAME_RATE
-from audio.phones import Phone
+from audio.phones import SILENCE, Phone
 from audio.speech import Listened, inspect_speech, read_speech, whole
 from audio.visemes import (
     Kind,
@@ -109,6 +109,8 @@ def visemes(speech: Path | None, output: Path, options: VisemeOptions, progress:
             with tally.during("phones"):
                 phones = said.phones or _heard(listened)
             _write(shapes, kind, said, phones, options, path)
+            if all(phone.symbol == SILENCE for phone in phones) and not listened.is_silent:
+                tally.notes.append(f"nobody is heard to speak in {said.sound}: the mouth rests")
     if said.phones is None and listened.is_silent:
         tally.notes.append(f"nothing is heard in {said.sound}: the mouth rests")
     return tally

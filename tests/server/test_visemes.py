@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import xml.etree.ElementTree as ET
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,11 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from audio.phones import SILENCE, Phone
 from audio.visemes import OCULUS
 from audio.voice import EspeakVoice
 from perfcap.export import LIVE_LINK_COLUMNS
 from runtime.errors import InputError
-from runtime.records import SAMPLE_RATE
+from runtime.records import SAMPLE_RATE, AudioChunk
 from server.lines import write_speech
 from server.visemes import VisemeOptions, visemes
 
@@ -138,6 +140,22 @@ def test_silence_is_a_mouth_at_rest_and_is_said(tmp_path: Path) -> None:
     notes = run(silent(tmp_path), tmp_path / "a.tsv")
     assert notes == [f"nothing is heard in {tmp_path / 'silent.wav'}: the mouth rests"]
     assert (tmp_path / "a.tsv").read_text() == "0.00\tX\n2.00\tX\n"
+
+
+def test_music_is_a_mouth_at_rest_and_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from scipy.io import wavfile
+
+    from audio import lips
+
+    def silence(chunks: Iterable[AudioChunk]) -> Iterator[Phone]:
+        n = sum(len(chunk.pcm) for chunk in chunks)
+        yield Phone(Fraction(0), Fraction(n, SAMPLE_RATE), SILENCE)
+
+    monkeypatch.setattr(lips, "phones_of", silence)
+    tone = np.sin(np.arange(SAMPLE_RATE) / 10) * 9000
+    wavfile.write(tmp_path / "music.wav", SAMPLE_RATE, tone.astype(np.int16))
+    notes = run(tmp_path / "music.wav", tmp_path / "a.tsv")
+    assert notes == [f"nobody is heard to speak in {tmp_path / 'music.wav'}: the mouth rests"]
 
 
 @pytest.mark.parametrize(
