@@ -128,6 +128,7 @@ def test_stress_is_espeaks_whatever_the_phones_are() -> None:
     assert [(p.start, p.end, p.symbol) for p in stressed] == [(p.start, p.end, p.symbol) for p in plain]
 
 
+@espeak
 def test_a_transcript_that_says_nothing_is_refused() -> None:
     with pytest.raises(InputError, match="holds n"):
         align(np.ones(SAMPLE_RATE, np.float32), " ... ", "en")
