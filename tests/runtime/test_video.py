@@ -441,7 +441,7 @@ def test_each_file_that_is_no_video_is_named_with_what_it_is(tmp_path: Path) -> 
     cases = {
         sound: "holds sound only; wanted a file with video",
         tmp_path / "empty.mp4": "is empty; wanted a video",
-        tmp_path / "notes.mp4": "holds no media that can be read",
+        tmp_path / "notes.mp4": "holds text; wanted a video",
         tmp_path / "notes.txt": "holds text; wanted a video",
         tmp_path / "face.png": "is a still picture; wanted a video",
         tmp_path: "is a folder; wanted a video",
