@@ -11,19 +11,22 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from runtime.errors import InputError
 
+if TYPE_CHECKING:
+    from server.cast import Cast
+
 SESSION = "live"
 
 
 @dataclass(frozen=True, kw_only=True)
 class LiveOptions:
-    character: Path  # a picture, or a saved .character
+    character: str  # a picture, a saved .character, or astronaut, the demo's
     camera: str = "0"  # number of a camera, or a video that plays over and over
     port: int = 8765  # 0 takes any free one
     intensity: float = 3.0  # 1 to 5; 3 is as acted
@@ -83,7 +86,7 @@ def live(options: LiveOptions, *, quiet: bool = False) -> None:
     tell("text", quiet=quiet)
     with tempfile.TemporaryDirectory() as folder:
         cast = Cast(Path(folder))
-        name = cast.add(options.character, options.character.name)
+        name = _cast(cast, options.character)
         house = House(cast)
         if options.vmc is not None:
             from server.vmc import VmcSender
@@ -96,6 +99,14 @@ def live(options: LiveOptions, *, quiet: bool = False) -> None:
             run(house, listening)
         finally:
             camera.close()
+
+
+def _cast(cast: Cast, wanted: str) -> str:
+    """Put a character in; its name. Raises InputError where it is none."""
+    path = Path(wanted)
+    if not path.exists() and wanted in cast.names():  # an empty cast has the demo's
+        return wanted
+    return cast.add(path, path.name)
 
 
 async def _perform(url: str, name: str, camera: Camera, options: LiveOptions) -> None:

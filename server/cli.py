@@ -428,7 +428,9 @@ def serve(
 
 @app.command()
 def live(
-    character: Annotated[Path, typer.Option(help="Picture of the character, or a saved .character.")],
+    character: Annotated[
+        str, typer.Option(help="Picture of the character, a saved .character, or astronaut, the demo's.")
+    ],
     camera: Annotated[str, typer.Option(help="Number of a camera, or a video that plays over and over.")] = "0",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes any free one.")] = 8765,
     intensity: Annotated[float, typer.Option(help="1 to 5, how strongly the character shows what is acted.")] = 3.0,

@@ -88,7 +88,7 @@ async def _perform(socket: WebSocket, house: House, hello: Hello) -> None:
             say("ready", version=VERSION, session=held.key, character=held.character, width=W, height=H)
         )
         writer = asyncio.create_task(_write(socket, held))
-        for_good = await _read(socket, house, held, writer) in (1000, 1001)
+        for_good = await _read(socket, house, held) == 1000  # a page that is loaded again says 1001
     except (WebSocketDisconnect, asyncio.TimeoutError):
         for_good = False
         raise
@@ -114,7 +114,7 @@ async def _write(socket: WebSocket, held: Held) -> None:
     await close(socket, Close.INTERNAL, "the session failed; the server's log says why")
 
 
-async def _read(socket: WebSocket, house: House, held: Held, writer: asyncio.Task[None]) -> int:
+async def _read(socket: WebSocket, house: House, held: Held) -> int:
     """Take in what a client says until it goes; the code it closed with."""
     limits = house.limits
     messages, weight = _Rate(limits.messages), _Rate(limits.bytes)

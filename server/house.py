@@ -10,15 +10,18 @@ import contextlib
 import hashlib
 import logging
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from typing import Any
 from urllib.parse import urlsplit
 
+import numpy as np
 from fastapi import HTTPException, WebSocket
 
 from audio.voice import Voice
 from perfcap.face import MediaPipeFaces
-from runtime.records import Motion
+from runtime.errors import InputError
+from runtime.records import N_EXPRESSION, N_LANDMARKS, Motion
 from server.cast import Cast
 from server.live import STAGES, LiveSession, Stats
 from server.metrics import Histogram, exposition
@@ -130,6 +133,12 @@ class House:
         """A character ready to go on; raises InputError where there is none of that name."""
         return await asyncio.to_thread(lambda: Showing(self.cast.character(name)))
 
+    def warm(self) -> None:
+        """Make the first character ready before anybody asks: compiled code and networks load meanwhile."""
+        with contextlib.suppress(InputError):
+            character = self.cast.character(self.cast.names()[0])
+            Showing(character).draw(replace(_REST, head=character.head, face=character.face))
+
     async def recast(self, held: Held, name: str) -> None:
         """Let another character go on; raises InputError."""
         held.session.cast(await self.showing(name))
@@ -219,6 +228,12 @@ class House:
         if self.outputs and key == next(reversed(self.live), None):
             for output in self.outputs:
                 output(motion)
+
+
+_REST = Motion(
+    time=Fraction(0), head=np.eye(4, dtype=np.float32), expression=np.zeros(N_EXPRESSION, np.float32),
+    gaze=np.zeros((2, 2), np.float32), face=np.zeros((N_LANDMARKS, 3), np.float32), confidence=0.0,
+)  # fmt: skip
 
 
 def call(loop: asyncio.AbstractEventLoop, something: asyncio.Event) -> None:

@@ -68,7 +68,7 @@ def encode_cut_out(rgb: Rgb, opacity: NDArray[np.uint8]) -> bytes:
     return encode(np.concatenate((rgb, np.repeat(opacity[..., None], 3, 2)), 1), Kind.JPEG)
 
 
-FAINT, SOLID = 64, 224  # opacities that become 0 and 255: a matte is never as sure of itself as a stage needs
+FAINT, SOLID = 112, 232  # opacities that become 0 and 255: a matte is never as sure of itself as a stage needs
 
 
 def cut_out(rgb: Rgb, opacity: NDArray[np.uint8], behind: Rgb | None) -> tuple[Rgb, NDArray[np.uint8]]:

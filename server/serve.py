@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import ctypes
 import socket
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,6 +69,7 @@ def serve(options: ServeOptions, *, quiet: bool = False) -> None:
         studio = VTubeStudio(options.data / "vtube-studio-token")
         house.outputs.append(studio)
         house.beside.append(studio.run)
+    threading.Thread(target=house.warm, name="warm", daemon=True).start()
     run(house, listening)
 
 

