@@ -32,7 +32,7 @@ from runtime.stage import run
 Floats = NDArray[np.float64]
 
 # GRID's file names spell what is said (Cooke et al. 2006).
-GRID = (
+GRID: tuple[dict[str, str], ...] = (
     {"b": "bin", "l": "lay", "p": "place", "s": "set"},
     {"b": "blue", "g": "green", "r": "red", "w": "white"},
     {"a": "at", "b": "by", "i": "in", "w": "with"},
