@@ -17,10 +17,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from audio.bank import BYTES, Bank, Patch
+from audio.bank import BYTES, Bank, Box, Patch
 from audio.mouth_shape import N_CONTROLS, SpeakerMouth, belongs, controls, from_lips
 from audio.rerender import Planes, cut, patch_points, pose, subsampled
-from perfcap.anchors import AnchorTracker
+from perfcap.anchors import Anchors, AnchorTracker
 from perfcap.capture import Perform, Sighting, survey
 from perfcap.face import FaceFinder, FaceMesh
 from perfcap.head import Camera
@@ -301,6 +301,19 @@ class _Person:
     last: FaceMesh | None = None
     looks: Floats | None = None  # `looks` of late
     anchors: AnchorTracker = field(default_factory=AnchorTracker)
+    framed: FaceMesh | None = None  # the face as it was when the window that its surroundings are followed in was set
+    window: Box = (0, 0, 0, 0)
+
+    def follow(self, rgb: NDArray[np.uint8], face: FaceMesh, scale: np.float32) -> Anchors | None:
+        """What surrounds the face, in px of the frame; looked at in a window, which a face that leaves it moves."""
+        if self.framed is None or not _within(self.framed, face):
+            self.framed, self.window = face, _window(face, rgb.shape)
+            self.anchors.reset()
+        x0, y0, x1, y1 = self.window
+        corner = np.array((x0, y0), np.float32)
+        moved = FaceMesh(face.landmarks - np.array((x0, y0, 0), np.float32))
+        found = self.anchors.follow(rgb[y0:y1, x0:x1], moved)
+        return found and replace(found, now=(found.now + corner) * scale, then=(found.then + corner) * scale)
 
 
 def watch(frames: Iterable[Picture], finder: FaceFinder, n_people: int = N_PEOPLE) -> list[Footage]:
@@ -320,16 +333,14 @@ def watch(frames: Iterable[Picture], finder: FaceFinder, n_people: int = N_PEOPL
             rgb = frame.small(longer)
             faces = list(finder.find(rgb))
             for person in people:
-                person.anchors.reset()  # what they follow is of another size
+                person.framed = None  # what they follow is of another size
         scale = np.float32(W / rgb.shape[1])
         for person, face in zip(people, assign(people, faces, rgb), strict=True):
             sighting = Sighting(frame.time, camera, None)
             if face is None:
-                person.anchors.reset()
+                person.framed = None
             else:
-                anchors = person.anchors.follow(rgb, face)
-                if anchors is not None and scale != 1:
-                    anchors = replace(anchors, now=anchors.now * scale, then=anchors.then * scale)
+                anchors = person.follow(rgb, face, scale)
                 sighting = Sighting(frame.time, camera, FaceMesh(face.landmarks * scale), anchors)
             person.watch.push(frame.planes, sighting, rgb)
     found = [f for f in (person.watch.finish() for person in people) if f is not None]
@@ -344,6 +355,20 @@ def _wanted_px(faces: Sequence[FaceMesh], longer: int, full: int) -> int:
     if size < SMALL_PX:
         return full
     return WORK_PX if size > 1.3 * SMALL_PX else longer
+
+
+AROUND = 1.6  # sizes of a face to each side that its window shows
+
+
+def _window(face: FaceMesh, shape: tuple[int, ...]) -> Box:
+    (x, y), half = face.centre, AROUND * face.size
+    return max(0, int(x - half)), max(0, int(y - half)), min(shape[1], int(x + half)), min(shape[0], int(y + half))
+
+
+def _within(framed: FaceMesh, face: FaceMesh) -> bool:
+    """Whether a face is still well inside the window set for it, and of that window's size."""
+    near = float(np.linalg.norm(face.centre - framed.centre)) < 0.6 * framed.size
+    return near and 0.7 < face.size / framed.size < 1.4
 
 
 def assign(people: list[_Person], faces: list[FaceMesh], rgb: NDArray[np.uint8]) -> list[FaceMesh | None]:
