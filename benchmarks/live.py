@@ -4,6 +4,7 @@
 
 Sends pictures of a performing portrait at a steady rate and prints `fps p50_ms p99_ms dropped`: pictures that
 came back a second, the time from a picture's sending to its answer, and the pictures that never came.
+`--soak` prints every minute what the server holds: memory, threads, file handles, and how much of a core it takes.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import argparse
 import asyncio
 import json
 import multiprocessing
+import multiprocessing.connection
 import os
 import re
 import signal
@@ -21,7 +23,7 @@ import tempfile
 import time
 from dataclasses import asdict, dataclass
 from fractions import Fraction
-from multiprocessing.queues import SimpleQueue
+from multiprocessing.queues import Queue
 from pathlib import Path
 
 import numpy as np
@@ -100,30 +102,32 @@ async def stream(url: str, pictures: list[bytes], seconds: float, fps: float) ->
     )  # fmt: skip
 
 
-def _client(url: str, pictures: list[bytes], seconds: float, fps: float, out: SimpleQueue[Measured]) -> None:
+def _client(url: str, pictures: list[bytes], seconds: float, fps: float, out: Queue[Measured]) -> None:
     out.put(asyncio.run(stream(url, pictures, seconds, fps)))
 
 
-def measure(seconds: float, sessions: int, fps: float) -> list[Measured]:
+def measure(seconds: float, sessions: int, fps: float, soak: bool) -> list[Measured]:
     """Serve, stream, stop; what each client saw."""
     pictures = performer()
     with tempfile.TemporaryDirectory() as data:
         command = [sys.executable, "-m", "server.cli", "serve", "--port", "0", "--data", str(Path(data))]
         server = subprocess.Popen(
-            command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"}
-        )
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"}
+        )  # fmt: skip
         try:
             assert server.stdout is not None
             found = re.search(r"http://([\d.:]+)/", server.stdout.readline())
             assert found is not None, "the server did not start"
             context = multiprocessing.get_context("spawn")
-            out: SimpleQueue[Measured] = context.SimpleQueue()
+            out: Queue[Measured] = context.Queue()
             url = f"ws://{found[1]}/v1/live"
             clients = [
                 context.Process(target=_client, args=(url, pictures, seconds, fps, out)) for _ in range(sessions)
             ]
             for client in clients:
                 client.start()
+            if soak:
+                _watch(server.pid, [c.sentinel for c in clients])
             results = [out.get() for _ in clients]
             for client in clients:
                 client.join()
@@ -133,14 +137,35 @@ def measure(seconds: float, sessions: int, fps: float) -> list[Measured]:
             server.wait(15)
 
 
+def _watch(pid: int, until: list[int], every_s: float = 60.0) -> None:
+    """Print what a process holds, until one of some others has ended."""
+    proc = Path(f"/proc/{pid}")
+    ticks, at = _cpu_ticks(proc), time.monotonic()
+    while not multiprocessing.connection.wait(until, timeout=every_s):
+        now, then = time.monotonic(), at
+        before, ticks, at = ticks, _cpu_ticks(proc), now
+        held = re.search(r"VmRSS:\s+(\d+) kB", (proc / "status").read_text())
+        assert held is not None
+        share = (ticks - before) / os.sysconf("SC_CLK_TCK") / (now - then)
+        n_threads, n_handles = len(list((proc / "task").iterdir())), len(list((proc / "fd").iterdir()))
+        print(f"{int(held[1]) // 1024} MB  {n_threads} threads  {n_handles} handles  {share:.2f} cores", flush=True)
+
+
+def _cpu_ticks(proc: Path) -> int:
+    """What a process has computed so far, in clock ticks."""
+    user, system = (proc / "stat").read_text().rpartition(")")[2].split()[11:13]
+    return int(user) + int(system)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=30)
     parser.add_argument("--sessions", type=int, default=1)
     parser.add_argument("--fps", type=float, default=30)
     parser.add_argument("--json", action="store_true", help="one line a session")
+    parser.add_argument("--soak", action="store_true", help="print every minute what the server holds")
     args = parser.parse_args()
-    for result in measure(args.seconds, args.sessions, args.fps):
+    for result in measure(args.seconds, args.sessions, args.fps, args.soak):
         if args.json:
             print(json.dumps(asdict(result)))
         else:

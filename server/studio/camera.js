@@ -2,11 +2,15 @@
 
 const LONGEST_PX = 640; // of a picture that is sent; a face needs no more
 const QUALITY = 0.85;
+const SOUND = { echoCancellation: false, noiseSuppression: true, autoGainControl: true };
+
+// The microphone alone. Throws what getUserMedia throws.
+export const openMicrophone = () => navigator.mediaDevices.getUserMedia({ audio: SOUND });
 
 // Camera and microphone; the camera alone where there is no microphone. Throws what getUserMedia throws.
 export async function openCamera() {
   const video = { width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 30 }, facingMode: "user" };
-  const audio = { echoCancellation: false, noiseSuppression: true, autoGainControl: true };
+  const audio = SOUND;
   try {
     return await navigator.mediaDevices.getUserMedia({ video, audio });
   } catch (error) {
@@ -29,6 +33,12 @@ async function isAllowed(name) {
 }
 
 // In words, with what to do next.
+export function whyNoMicrophone(error) {
+  if (!navigator.mediaDevices) return whyNoCamera(error).replace("cameras", "microphones");
+  if (error.name === "NotAllowedError") return "The microphone is not allowed. Allow it in the address bar, then press Start again.";
+  return "No microphone was found. Plug one in, then press Start again.";
+}
+
 export function whyNoCamera(error) {
   if (!navigator.mediaDevices) return "Browsers give cameras only to pages from this machine or over https. Open http://localhost:PORT/, or serve through https.";
   if (error.name === "NotAllowedError") return "The camera is not allowed. Allow it in the address bar, then press Start camera again.";

@@ -1,7 +1,7 @@
 // The studio: the camera's pictures go out over /v1/live, the character's come back (docs/protocol.md).
 
-import { JPEG, Wire } from "./wire.js";
-import { Shrinker, everyPicture, openCamera, whyNoCamera } from "./camera.js";
+import { JPEG, PCM16, Wire } from "./wire.js";
+import { Shrinker, everyPicture, openCamera, openMicrophone, whyNoCamera, whyNoMicrophone } from "./camera.js";
 import { Microphone, Take } from "./take.js";
 
 const $ = (id) => document.getElementById(id);
@@ -95,22 +95,31 @@ async function addPicture(file) {
 
 async function start() {
   if (state.camera) return stop("Stopped. Press Start camera to go on.");
+  const seen = $("driver").value === "camera";
   $("start").disabled = true;
-  say("Waiting for the camera …");
+  say(seen ? "Waiting for the camera …" : "Waiting for the microphone …");
   try {
-    state.camera = await openCamera();
+    state.camera = await (seen ? openCamera() : openMicrophone());
   } catch (error) {
-    return say(whyNoCamera(error), true);
+    return say(seen ? whyNoCamera(error) : whyNoMicrophone(error), true);
   } finally {
     $("start").disabled = false;
   }
-  actor.srcObject = state.camera;
-  await actor.play();
-  $("you").classList.remove("off");
-  $("start").textContent = "Stop camera";
+  $("start").textContent = seen ? "Stop camera" : "Stop microphone";
+  $("driver").disabled = true;
   listen();
   watchTracks();
   connect();
+  if (seen) await see();
+  else await state.microphone.hear((pcm, capturedMs) => {
+    if (state.wire?.isReady) state.wire.media(PCM16, Math.round(capturedMs * 1000), new Uint8Array(pcm.buffer));
+  });
+}
+
+async function see() {
+  actor.srcObject = state.camera;
+  await actor.play();
+  $("you").classList.remove("off");
   state.stopPictures = everyPicture(actor, sendPicture);
 }
 
@@ -121,10 +130,11 @@ function listen() {
 
 function watchTracks() {
   const [camera] = state.camera.getVideoTracks(), [sound] = state.camera.getAudioTracks();
-  camera.addEventListener("ended", () => stop("The camera stopped. Plug it in again, then press Start camera.", true));
-  camera.addEventListener("mute", () => say("The camera sends no pictures. Wake it, or press Stop and Start camera.", true));
-  camera.addEventListener("unmute", () => say("Live."));
-  sound?.addEventListener("ended", () => say("The microphone stopped; you go on without sound. Stop and start the camera to get it back.", true));
+  camera?.addEventListener("ended", () => stop("The camera stopped. Plug it in again, then press Start camera.", true));
+  camera?.addEventListener("mute", () => say("The camera sends no pictures. Wake it, or press Stop and Start camera.", true));
+  camera?.addEventListener("unmute", () => say("Live."));
+  sound?.addEventListener("ended", () => camera ? say("The microphone stopped; you go on without sound. Stop and start the camera to get it back.", true)
+    : stop("The microphone stopped. Plug it in again, then press Start.", true));
 }
 
 function stop(text, isError = false) {
@@ -136,7 +146,8 @@ function stop(text, isError = false) {
   state.microphone?.close();
   state.wire?.close();
   Object.assign(state, { camera: null, microphone: null, wire: null, stopPictures: null });
-  $("start").textContent = "Start camera";
+  $("driver").disabled = false;
+  nameStart();
   delays.length = heldBack = 0;
   for (const id of ["server", "dropped"]) $(id).textContent = "–";
   $("record").disabled = $("calibrate").disabled = true;
@@ -145,13 +156,14 @@ function stop(text, isError = false) {
 
 function connect() {
   say("Connecting …");
-  const wire = state.wire = new Wire({ character: state.character, session });
+  const wire = state.wire = new Wire({ character: state.character, session, driver: $("driver").value });
   wire.onready = () => {
     inFlight.clear();
-    wire.ask("mirror", $("mirror").checked);
+    if (wire.driver === "camera") wire.ask("mirror", $("mirror").checked);
     wire.ask("intensity", Number($("intensity").value));
     wire.ask("camera", $("view").value);
-    $("record").disabled = $("calibrate").disabled = false;
+    $("record").disabled = false;
+    $("calibrate").disabled = wire.driver !== "camera";
     say(state.take ? "Recording." : "Live.");
   };
   wire.onpicture = show;
@@ -255,11 +267,16 @@ function calibrate() {
 }
 
 function mirror() {
-  state.wire?.ask("mirror", $("mirror").checked);
+  if (state.wire?.driver === "camera") state.wire.ask("mirror", $("mirror").checked);
   actor.classList.toggle("mirrored", $("mirror").checked);
 }
 
+function nameStart() {
+  $("start").textContent = $("driver").value === "camera" ? "Start camera" : "Start microphone";
+}
+
 $("start").addEventListener("click", start);
+$("driver").addEventListener("change", nameStart);
 $("record").addEventListener("click", record);
 $("calibrate").addEventListener("click", calibrate);
 $("mirror").addEventListener("change", mirror);

@@ -25,6 +25,14 @@ export class Microphone {
     return Math.max(0, Math.min(1, 1 + Math.log10(power + 1e-12) / 6));
   }
 
+  // Calls `each(pcm16, capturedMs)` for every 40 ms.
+  async hear(each) {
+    await this.context.audioWorklet.addModule("hear.js");
+    this.ear = new AudioWorkletNode(this.context, "hear", { numberOfOutputs: 0, channelCount: 1, channelCountMode: "explicit" });
+    this.ear.port.onmessage = ({ data }) => each(data, performance.now() - 40);
+    this.source.connect(this.ear);
+  }
+
   delayed(ms) {
     this.delay.delayTime.value = Math.min(LONGEST_DELAY_S, ms / 1000);
     return this.out.stream.getAudioTracks();

@@ -250,7 +250,7 @@ def test_everything_can_be_reached_and_done_by_keyboard(browser: Any, server: Ru
         for _ in range(8):
             studio.page.keyboard.press("Tab")
             seen.append(studio.page.evaluate("document.activeElement.id || document.activeElement.name"))
-        for wanted in ("start", "character", "picture", "intensity", "mirror", "view"):
+        for wanted in ("start", "character", "picture", "driver", "intensity", "mirror"):
             assert wanted in seen
         studio.page.focus("#start")
         studio.page.keyboard.press("Enter")
@@ -314,6 +314,22 @@ def test_a_camera_or_microphone_that_stops_is_told_in_words(browser: Any, server
             studio.says(says)
         assert studio.page.inner_text("#start") == "Start camera"
         studio.begin()
+
+
+def test_a_microphone_alone_moves_the_character(browser: Any, server: Running) -> None:
+    with opened(browser, server.at) as studio:
+        studio.page.select_option("#driver", "microphone")
+        assert studio.page.inner_text("#start") == "Start microphone"
+        studio.begin()
+        at = [studio.page.evaluate("Number(document.getElementById('character').dataset.time)")]
+        for _ in range(3):
+            studio.page.wait_for_timeout(700)
+            at.append(studio.page.evaluate("Number(document.getElementById('character').dataset.time)"))
+        studio.shot("studio-microphone")
+        assert at[-1] > at[1] + 500_000
+        assert studio.page.is_disabled("#calibrate")
+        studio.page.click("#start")
+        studio.says("Stopped")
 
 
 def test_obs_gets_the_character_without_what_is_behind(browser: Any, server: Running) -> None:
