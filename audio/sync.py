@@ -26,7 +26,7 @@ SAYS = ("opening", "width", "chin", "upper", "lips")  # controls that tell; corn
 _SAYS = [CONTROLS.index(name) for name in SAYS]
 TALKS_S = 0.5  # within this of a voice somebody talks
 NEEDED_S = 0.8  # of talk, below which there is nothing to measure
-DOUBTED = (0.3, 1.0)  # agreement times the square root of seconds: what chance does half the time, and never did
+DOUBTED = (0.6, 1.0)  # agreement times the square root of seconds: what chance often does, and hardly ever
 LEAD = 0.3  # of the best offset over all others that makes it plain
 BESIDE_S = 0.12  # offsets this near the best belong to the same peak
 
@@ -104,8 +104,8 @@ def _vertex(curve: Floats, peak: int) -> float:
 def _confidence(curve: Floats, best: int, talked_s: float) -> float:
     """How sure it is that the best of all offsets is the right one, 0..1.
 
-    Ninety pairs of a mouth and another clip's sound agreed by chance as DOUBTED says at most, nearly: the longer
-    somebody talks, the less. And there may be no other offset that is nearly as good.
+    By chance a mouth and a stranger's sound agree the less the longer somebody talks: DOUBTED is where three and
+    nearly all of four such pairs lie (docs/log.md). And there may be no other offset that is nearly as good.
     """
     beside = np.abs(np.arange(len(curve)) - best) > BESIDE_S * RATE
     lead = (curve[best] - curve[beside].max()) / max(float(curve[best]), 1e-6)

@@ -162,7 +162,7 @@ def test_too_little_talk_is_said(burst: Path) -> None:
 def test_no_sound_is_moved_where_nobody_is_sure(burst: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     unsure = InSync(Offset(ms=100, confidence=0.1, talked_s=2, agreement=0.1), Tally())
     monkeypatch.setattr("server.sync.measure_clip", lambda *_: unsure)
-    with pytest.raises(InputError, match=r"confidence 0\.10.*; wanted a confidence of 0\.4 or more"):
+    with pytest.raises(InputError, match=r"confidence 0\.10.*; wanted a confidence of 0\.5 or more"):
         sync(burst, SyncOptions(fix=True, output=tmp_path / "out.mp4"), quiet)
     assert not (tmp_path / "out.mp4").exists()
 
