@@ -9,7 +9,7 @@ export const openMicrophone = () => navigator.mediaDevices.getUserMedia({ audio:
 
 // Camera and microphone; the camera alone where there is no microphone. Throws what getUserMedia throws.
 export async function openCamera() {
-  const video = { width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 30 }, facingMode: "user" };
+  const video = { width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 30 }, facingMode: "user", resizeMode: "none" };
   const audio = SOUND;
   try {
     return await navigator.mediaDevices.getUserMedia({ video, audio });
