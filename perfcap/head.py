@@ -114,7 +114,7 @@ SLIP_UNITS = 0.006  # the middle of the face, across the picture
 BREATH = 0.012  # its distance, relative
 TRACK_UNITS = 0.008  # a followed feature
 EARS_DEPTH = 1.15  # units behind the eye corners where a head's outline lies
-SKULL = 0.45  # of the face's own radius, from its contour to the head's outline
+SKULL = 0.6  # of the face's own radius, from its contour to the head's outline
 FACE_MIDDLE = np.array((0.0, 0.35, 0.1), np.float32)  # units, head's frame
 
 

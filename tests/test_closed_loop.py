@@ -37,14 +37,14 @@ WANTED_R = {
     "jawOpen": 0.88,
     "blink": 0.88,
     "smile": 0.85,
-    "pucker": 0.40,
+    "pucker": 0.45,
     "brow": 0.90,
     "gaze yaw": 0.88,
-    "head yaw": 0.97,
-    "head pitch": 0.92,
-    "head roll": 0.95,
+    "head yaw": 0.98,
+    "head pitch": 0.97,
+    "head roll": 0.98,
 }
-WANTED_DEG = {"head yaw": 2.0, "head pitch": 1.5, "head roll": 1.2}  # root mean square error
+WANTED_DEG = {"head yaw": 1.2, "head pitch": 0.9, "head roll": 0.6}  # root mean square error
 
 
 @pytest.fixture(scope="module")
