@@ -79,6 +79,7 @@ y .21  .65 .8  .2  0   .05 .1  0   0   | 1   2
 ø .28  .4  .5  .35 0   .05 .1  0   0   | 1   1.5
 ɯ .21  0   0   0   .3  .12 .2  0   0   | 1   1
 """
+TOUCH = (0.1, 0.45)  # how likely p, b or m must be for lips to near each other, and to touch
 LIPS_TOUCH = tuple(INDEX[s] for s in "pbm")
 _JAW_S, _LIPS_S = 0.03, 0.05  # how far in time sounds reach: where their pull has fallen to 1 / e
 _NARROW_S, _NARROW_FULL = (
@@ -88,6 +89,7 @@ _NARROW_S, _NARROW_FULL = (
 PAST = 30  # rows looked back
 HALF_OPEN = {"jaw": 0.2, "upper": 0.1, "lower": 0.2}  # of a mouth that is about to speak
 BREATH = 0.24  # jaw, besides, between two phrases, when air is drawn
+BREATH_AFTER = 20  # rows; sooner than that after a phrase nobody draws air
 BREATH_ROWS = 150  # after which nobody takes it for a pause any more
 BEFORE, RISE, AFTER = 50, 15, 8  # rows: that begins so long before speech, takes so long, and lasts so long after
 
@@ -248,16 +250,17 @@ class Coarticulate:
         return np.asarray(np.maximum(late, early.max(1)))
 
     def _pausing(self, n: int) -> Floats:
-        """How lately [n] somebody spoke, 0..1."""
+        """How lately [n] somebody had spoken and stopped, 0..1."""
         since = np.arange(1, n + 1) / BREATH_ROWS
-        spoke = np.maximum.accumulate(self._late.speech[PAST : PAST + n] + since)
+        spoke = np.maximum.accumulate(self._late.speech[PAST - BREATH_AFTER :][:n] + since)
         spoke = np.maximum(np.maximum(spoke, self._spoke) - since, 0)
         self._spoke = float(spoke[-1])
         return np.asarray(spoke, np.float32)
 
     def _touching(self, n: int) -> Floats:
         """How surely the lips touch [n]."""
-        likely = np.clip(1.5 * self._late.phones[:, LIPS_TOUCH].sum(1), 0, 1)
+        doubt, sure = TOUCH
+        likely = np.clip((self._late.phones[:, LIPS_TOUCH].sum(1) - doubt) / (sure - doubt), 0, 1)
         return np.asarray(_windows(likely[PAST - 1 :], 3, n) @ np.array((0.25, 0.5, 0.25), np.float32))
 
 

@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 @dataclass(frozen=True, kw_only=True)
 class TrainOptions:
     hours: float = 9.0  # of speech
-    steps: int = 4000
+    steps: int = 2600
     batch: int = 16  # crops a step
     rate: float = 2e-3  # of learning, at most
     seed: int = 0
@@ -194,13 +194,15 @@ def loss_of(answer: Any, phone: Any, speech: Any) -> Any:
     return total
 
 
-def fit(said: list[Heard], options: TrainOptions) -> Any:
-    """The fitted network, its weights averaged over the last tenth of the steps."""
+def fit(said: list[Heard], options: TrainOptions, begin: Path | None = None) -> Any:
+    """The fitted network, its weights averaged over some hundred steps; `begin` are weights to go on from."""
     import torch
 
     torch.manual_seed(options.seed)
     rng = np.random.default_rng(options.seed)
     net = network()
+    if begin is not None:
+        fill(net, begin)
     optimiser = torch.optim.AdamW(net.parameters(), options.rate, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, options.rate, options.steps, pct_start=0.1)
     averaged = torch.optim.swa_utils.AveragedModel(net, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.995))
@@ -255,22 +257,42 @@ def export(net: Any, path: Path) -> None:
     np.savez_compressed(path, **arrays)
 
 
+def fill(net: Any, path: Path) -> None:
+    """Give a network the weights that `export` wrote."""
+    import torch
+
+    with np.load(path, allow_pickle=False) as data:
+        w = {name: torch.from_numpy(data[name].astype(np.float32)) for name in data.files if name != "symbols"}
+    state = {"norm.weight": w["last_norm_w"], "norm.bias": w["last_norm_b"]}
+    for name in ("first", "last"):
+        state |= {f"{name}.weight": w[f"{name}_w"].T, f"{name}.bias": w[f"{name}_b"]}
+    for i in range(len(DILATIONS)):
+        for name in ("wide", "out"):
+            state |= {f"blocks.{i}.{name}.weight": w[f"{name}_w"][i].T, f"blocks.{i}.{name}.bias": w[f"{name}_b"][i]}
+        state |= {f"blocks.{i}.norm.weight": w["norm_w"][i], f"blocks.{i}.norm.bias": w["norm_b"][i]}
+    net.load_state_dict(state)
+
+
 def main() -> None:
     default = TrainOptions()
     parser = argparse.ArgumentParser(prog="python -m audio.training.speech", description=__doc__.split("\n")[0])
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--keep", type=Path, help="where the sound that was made is kept for the next time, .npz")
+    parser.add_argument("--begin", type=Path, help="weights to go on from, instead of chance")
     parser.add_argument("--hours", type=float, default=default.hours)
     parser.add_argument("--steps", type=int, default=default.steps)
+    parser.add_argument("--rate", type=float, default=default.rate)
     parser.add_argument("--seed", type=int, default=default.seed)
     parser.add_argument("--workers", type=int, default=default.workers)
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    options = TrainOptions(hours=given.hours, steps=given.steps, seed=given.seed, workers=given.workers)
+    options = TrainOptions(
+        hours=given.hours, steps=given.steps, rate=given.rate, seed=given.seed, workers=given.workers
+    )
     said = _kept(given.keep) if given.keep and given.keep.exists() else list(corpus(options))
     if given.keep and not given.keep.exists():
         _keep(given.keep, said)
-    export(fit(said, options), given.output)
+    export(fit(said, options, given.begin), given.output)
 
 
 def _keep(path: Path, said: list[Heard]) -> None:

@@ -117,7 +117,7 @@ def test_lips_meet_on_nearly_every_p_b_and_m(said: Utterance) -> None:
             closed.append(part.min() < 0.02)
     print(f"{sum(closed)} of {len(closed)} closures")
     assert len(closed) >= 9
-    assert np.mean(closed) >= 0.8
+    assert np.mean(closed) >= 0.9
 
 
 @espeak
@@ -129,7 +129,7 @@ def test_noise_breath_and_music_move_the_mouth_little(make: object, said: Uttera
         for i in range(3)
     ]
     print(f"{np.mean(moves) / speech:.3f} of the movement in speech")
-    assert np.mean(moves) < 0.4 * speech
+    assert np.mean(moves) < 0.08 * speech
 
 
 @espeak
