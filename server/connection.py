@@ -118,8 +118,9 @@ async def _read(socket: WebSocket, house: House, held: Held) -> int:
     """Take in what a client says until it goes; the code it closed with."""
     limits = house.limits
     messages, weight = _Rate(limits.messages), _Rate(limits.bytes)
+    silent_s = None if held.driver == "speech" else limits.silent_s  # who has nothing to say may listen on
     while True:
-        message = await asyncio.wait_for(socket.receive(), limits.silent_s)
+        message = await asyncio.wait_for(socket.receive(), silent_s)
         if message["type"] == "websocket.disconnect":
             return int(message.get("code") or 1006)
         data, text = message.get("bytes"), message.get("text")

@@ -231,6 +231,18 @@ def test_a_client_that_says_nothing_is_let_go(data: Path, limits: str, says: boo
         assert run(lambda: go(server)) == 4408
 
 
+def test_who_has_nothing_to_say_may_listen_on(data: Path) -> None:
+    async def go(server: Running) -> int:
+        async with LiveClient(server.url, driver="speech") as live:
+            began = time.monotonic()
+            while time.monotonic() < began + 1.0:
+                last = await live.receive()
+            return len(last.payload)
+
+    with serving(data, limits="silent_s=0.3") as server:
+        assert run(lambda: go(server)) > 0
+
+
 def test_a_flood_is_stopped_and_another_session_goes_on(server: Running, face: Rgb) -> None:
     picture = encode(face, Kind.JPEG)
 

@@ -145,7 +145,7 @@ def test_in_silence_the_character_rests_and_in_speech_its_lips_move(character: C
     session = SpeakingSession(Showing(character), Kind.JPEG, lambda: None, echo=True)
     client = Client(session)
     try:
-        client.until(lambda: len(client.pictures) >= 5)
+        client.until(lambda: len(client.pictures) >= 8)
         box = character.landmarks[[61, 291, 0, 17], :2].astype(int)
         (x0, y0), (x1, y1) = box.min(0), box.max(0)
 
@@ -153,10 +153,12 @@ def test_in_silence_the_character_rests_and_in_speech_its_lips_move(character: C
             return decode(media)[y0:y1, x0:x1].astype(int)
 
         rest = mouth(client.pictures[-1])
-        assert np.abs(rest - character.rgb[y0:y1, x0:x1]).mean() < 6
+        assert np.abs(rest - character.rgb[y0:y1, x0:x1]).mean() < 10  # the head sways
+        quiet = max(np.abs(mouth(m) - rest).mean() for m in client.pictures)
         session.push(Media(Kind.PCM16, 90_000_000, pcm16(32_000)))
         client.until(lambda: any(m.time_us >= 91_500_000 for m in client.pictures))
         moved = [np.abs(mouth(m) - rest).mean() for m in client.pictures if m.time_us >= 90_000_000]
-        assert max(moved) > 2 * np.abs(rest - character.rgb[y0:y1, x0:x1]).mean()
+        print(f"around the mouth: {quiet:.1f} in silence, {max(moved):.1f} in speech")
+        assert max(moved) > quiet + 3
     finally:
         session.close()
