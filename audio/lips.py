@@ -16,11 +16,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from audio.coarticulation import LIVE, WHOLE, Coarticulate, Gestures, Rows, blended, expression_of, rows_of
+from audio.coarticulation import LIVE, WHOLE, Coarticulate, Gestures, expression_of
 from audio.features import FRAME_RATE
 from audio.features import LOOK_AHEAD as EAR_LOOK_AHEAD
 from audio.hearing import EARLY, LATE, Answers, Ear
-from audio.phones import SYMBOLS, Phone
+from audio.phone_loop import AsTheyCome, Decode, Smooth
+from audio.phones import Phone
+from audio.rows import Rows, blended, rows_of, silence
 from perfcap.expression import basis, template
 from perfcap.landmarks import INNER_LIPS_LOWER, INNER_LIPS_UPPER
 from perfcap.written import REACH, head_at
@@ -29,8 +31,6 @@ from runtime.records import ARKIT_INDEX, AudioChunk, Motion
 Floats = NDArray[np.float32]
 
 LOOK_AHEAD = Fraction(LATE + LIVE.late, FRAME_RATE) + EAR_LOOK_AHEAD  # seconds, live
-
-
 TRUST = 0.5  # in an alignment, against what is heard
 
 
@@ -50,12 +50,15 @@ class Lips:
         self._options = options or LipsOptions()
         self._phones = phones
         self._ear = Ear()
-        self._move = Coarticulate(LIVE if self._options.listen == "live" else WHOLE)
+        live = self._options.listen == "live"
+        self._loop = AsTheyCome() if live else Smooth()
+        self._move = Coarticulate(LIVE if live else WHOLE)
         self._begin()
 
     def _begin(self) -> None:
         self._start: Fraction | None = None
         self._n_heard = self._n_moved = 0
+        self._n_rows = [0, 0]  # late and early answers so far
 
     def push(self, item: AudioChunk) -> list[Motion]:
         if self._start is None:
@@ -64,23 +67,27 @@ class Lips:
 
     def flush(self) -> list[Motion]:
         out = self._motions(self._gestures(self._ear.flush()))
+        out += self._motions(self._move.push(self._known(0, self._loop.flush()), silence(0)))
         out += self._motions(self._move.flush())
         self._begin()
         return out
 
     def _gestures(self, answers: Answers) -> Gestures:
-        late = self._rows(Rows(answers.late, answers.late_speech), LATE)
-        early = self._rows(Rows(answers.early, answers.early_speech), EARLY)
+        # The first answers are for moments before the sound began.
+        late, early = (max(0, delay - self._n_heard) for delay in (LATE, EARLY))
         self._n_heard += len(answers)
-        return self._move.push(late, early)
+        return self._move.push(
+            self._known(0, self._loop.push(Rows(answers.late, answers.late_speech)[late:])),
+            self._known(1, Rows(answers.early, answers.early_speech)[early:]),
+        )
 
-    def _rows(self, heard: Rows, delay: int) -> Rows:
-        """Answers that come `delay` rows after their moments, without those for moments before the sound began."""
-        first = self._n_heard - delay
-        rows = heard[max(0, -first) :]
+    def _known(self, which: int, rows: Rows) -> Rows:
+        """What was heard, blended with what is known to be said; `which` counts late and early answers apart."""
+        first = self._n_rows[which]
+        self._n_rows[which] += len(rows)
         if not self._phones or not len(rows):
             return rows
-        return blended(rows, rows_of(self._phones, len(rows), max(0, first)), TRUST)
+        return blended(rows, rows_of(self._phones, len(rows), first), TRUST)
 
     def _motions(self, gestures: Gestures) -> list[Motion]:
         if not len(gestures.shut):
@@ -145,63 +152,14 @@ def motion_of(phones: Iterable[Phone], duration: Fraction, start: Fraction = Fra
 
 def phones_of(chunks: Iterable[AudioChunk]) -> Iterator[Phone]:
     """What is said, without gaps from the first chunk's time to the end of the last; as it becomes known."""
-    ear, decode = Ear(), _Decode()
-    start: Fraction | None = None
+    ear = Ear()
+    decode: Decode | None = None
     skip = LATE
     for chunk in chunks:
-        start = chunk.time if start is None else start
-        answers = ear.push(chunk.pcm)
-        yield from decode.push(answers.late[skip:], start)
-        skip = max(0, skip - len(answers))
-    if start is not None:
-        yield from decode.push(ear.flush().late[skip:], start)
-        yield from decode.flush(start)
-
-
-_CHANGE = np.float32(2.5)  # nats that a change of phone costs: a phone of 10 ms is seldom one
-_LAG = 100  # rows after which no better way is looked for
-
-
-class _Decode:
-    """Viterbi through a loop of all phones, decided _LAG rows later."""
-
-    def __init__(self) -> None:
-        self._cost = np.zeros(len(SYMBOLS), np.float32)
-        self._from: list[NDArray[np.int64]] = []  # of each undecided row, by phone, which phone came before
-        self._n = 0  # rows decided
-        self._open: tuple[int, int] | None = None  # the phone that still goes on, and its first row
-
-    def push(self, likely: Floats, start: Fraction) -> Iterator[Phone]:
-        """Take rows [n, len(SYMBOLS)]."""
-        for row in -np.log(likely + 1e-6):
-            best = int(np.argmin(self._cost))
-            change = self._cost[best] + _CHANGE < self._cost
-            self._from.append(np.where(change, best, np.arange(len(SYMBOLS))))
-            self._cost = np.where(change, self._cost[best] + _CHANGE, self._cost) + row
-            self._cost -= self._cost.min()
-            if len(self._from) > 2 * _LAG:
-                yield from self._decided(_LAG, start)
-
-    def flush(self, start: Fraction) -> Iterator[Phone]:
-        yield from self._decided(len(self._from), start)
-        if self._open is not None:
-            yield self._phone(self._n, start)
-
-    def _decided(self, n: int, start: Fraction) -> Iterator[Phone]:
-        state = int(np.argmin(self._cost))
-        way = []
-        for before in reversed(self._from):
-            way.append(state)
-            state = int(before[state])
-        for symbol in reversed(way[len(way) - n :]):
-            if self._open is None or self._open[0] != symbol:
-                if self._open is not None:
-                    yield self._phone(self._n, start)
-                self._open = (symbol, self._n)
-            self._n += 1
-        del self._from[:n]
-
-    def _phone(self, end: int, start: Fraction) -> Phone:
-        assert self._open is not None
-        symbol, first = self._open
-        return Phone(start + Fraction(first, FRAME_RATE), start + Fraction(end, FRAME_RATE), SYMBOLS[symbol])
+        decode = decode or Decode(chunk.time)
+        late = ear.push(chunk.pcm).late
+        yield from decode.push(late[skip:])
+        skip = max(0, skip - len(late))
+    if decode is not None:
+        yield from decode.push(ear.flush().late[skip:])
+        yield from decode.flush()

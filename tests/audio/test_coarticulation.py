@@ -16,12 +16,10 @@ from audio.coarticulation import (
     Coarticulate,
     Gestures,
     Reach,
-    Rows,
     expression_of,
-    rows_of,
-    silence,
 )
 from audio.phones import SYMBOLS, Phone
+from audio.rows import Rows, rows_of, silence
 from runtime.records import ARKIT_INDEX
 
 Floats = NDArray[np.float32]
