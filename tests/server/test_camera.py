@@ -74,6 +74,6 @@ def test_what_a_camera_sees_is_shown_to_whoever_looks_on_and_its_motion_sent(por
             assert b"/VMC/Ext/Bone/Pos" in receiver.recv(65536)
         finally:
             process.send_signal(signal.SIGTERM)
-            assert process.wait(20) in (0, 143, -signal.SIGTERM)
+            assert process.wait(60) in (0, 143, -signal.SIGTERM)
             assert process.stdout is not None
             process.stdout.close()

@@ -526,7 +526,7 @@ def test_a_command_told_to_stop_leaves_nothing_behind(
         process.send_signal(told)
         assert process.stderr is not None
         said = process.stderr.read()
-        process.wait(20)
+        process.wait(60)
     assert process.returncode == status, said
     assert "Traceback" not in said
     assert list(tmp_path.iterdir()) == []
@@ -555,7 +555,7 @@ def test_a_signal_that_arrives_inside_a_finalizer_still_stops_the_command(told: 
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         process.send_signal(told)
-        assert process.wait(15) == status
+        assert process.wait(60) == status
 
 
 @pytest.mark.parametrize("linked", [False, True])

@@ -34,7 +34,7 @@ class Gated(Seeing):
         self.fails = False
 
     def __call__(self, picture: Picture) -> Seen:
-        assert self.go.acquire(timeout=10)
+        assert self.go.acquire(timeout=60)
         if self.fails:
             raise RuntimeError("made to fail")
         motion = Motion(
@@ -84,7 +84,7 @@ def session(gated: Gated) -> Iterator[LiveSession]:
 
 
 def until(what: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not what() and time.monotonic() < deadline:
         time.sleep(0.002)
     assert what()
@@ -143,7 +143,7 @@ def test_an_error_of_our_own_ends_the_session_and_says_so(session: LiveSession, 
     gated.fails = True
     gated.go.release()
     session.push(media(1))
-    assert woken.wait(10)
+    assert woken.wait(60)
     assert session.failed
 
 

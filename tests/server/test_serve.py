@@ -53,7 +53,7 @@ def at(server: Running) -> str:
 
 def run(what: Callable[[], Awaitable[Any]]) -> Any:
     async def within() -> Any:
-        return await asyncio.wait_for(what(), 60)
+        return await asyncio.wait_for(what(), 120)
 
     return asyncio.run(within())
 
@@ -415,10 +415,12 @@ def test_characters_are_listed_shown_added_and_refused(at: str, face: Rgb, tmp_p
     shown = httpx.get(f"http://{at}/v1/characters/eileen/picture")
     assert shown.headers["content-type"] == "image/png"
     Image.fromarray(face[:, ::-1]).save(tmp_path / "a b.png")
-    added = httpx.post(f"http://{at}/v1/characters", files={"picture": open(tmp_path / "a b.png", "rb")}, timeout=30)  # noqa: SIM115
+    added = httpx.post(f"http://{at}/v1/characters", files={"picture": open(tmp_path / "a b.png", "rb")}, timeout=120)  # noqa: SIM115
     assert (added.status_code, added.json()) == (201, {"name": "a-b"})
     Image.fromarray(np.zeros((200, 200, 3), np.uint8)).save(tmp_path / "dark.png")
-    refused = httpx.post(f"http://{at}/v1/characters", files={"picture": open(tmp_path / "dark.png", "rb")}, timeout=30)  # noqa: SIM115
+    refused = httpx.post(
+        f"http://{at}/v1/characters", files={"picture": open(tmp_path / "dark.png", "rb")}, timeout=120
+    )  # noqa: SIM115
     assert refused.status_code == 422
     assert refused.json()["detail"] == "dark.png shows no face; wanted one at least 64 px wide"
     assert httpx.get(f"http://{at}/v1/characters/..%2F..%2Fetc/picture").status_code == 404
@@ -451,7 +453,7 @@ def test_told_to_stop_it_finishes_what_came_says_so_and_stops(data: Path, face: 
 
     with serving(data) as server:
         assert run(lambda: go(server)) == (1, 1001)
-        server.process.wait(10)
+        server.process.wait(60)
         lines = [json.loads(line) for line in server.log.read_text().splitlines() if line.startswith("{")]
     assert [line["message"] for line in lines] == ["a session begins", "the server stops", "a session ends"]
     assert lines[-1]["rendered"] == 2

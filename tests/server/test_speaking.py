@@ -76,7 +76,7 @@ class Client:
         self.said: list[str] = []
         self.order: list[int] = []
 
-    def until(self, what: Callable[[], bool], within_s: float = 30) -> None:
+    def until(self, what: Callable[[], bool], within_s: float = 90) -> None:
         deadline = time.monotonic() + within_s
         while not what() and time.monotonic() < deadline:
             for message in self.session.take():
