@@ -86,7 +86,8 @@ HALF_OPEN = {"jaw": 0.2, "upper": 0.1, "lower": 0.2}  # of a mouth that is about
 BREATH = 0.24  # jaw, besides, between two phrases, when air is drawn
 BREATH_AFTER = 20  # rows; sooner than that after a phrase nobody draws air
 BREATH_ROWS = 150  # after which nobody takes it for a pause any more
-BEFORE, RISE, AFTER = 50, 15, 8  # rows: that begins so long before speech, takes so long, and lasts so long after
+BEFORE, RISE, AFTER = 50, 15, 4  # rows: that begins so long before speech, takes so long, and lasts so long after
+FADE = 3  # rows before the end of speech in which the mouth begins to shut
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,6 +127,7 @@ class Gestures:
 
 _NARROW = DIALS.index("narrow")
 _JAW = DIALS.index("jaw")
+_OPENING = [DIALS.index(name) for name in ("jaw", "funnel", "upper", "lower")]
 _LIPS = [i for i in range(len(DIALS)) if i not in (_JAW, _NARROW)]
 
 
@@ -172,6 +174,7 @@ class Coarticulate:
             dials[:, which] = total[:, :-2] / total[:, -2:-1] + half[which] * half_open[:, None] * resting
             if _JAW in which:
                 dials[:, _JAW] += BREATH * half_open * breath * resting[:, 0]
+        dials[:, _OPENING] *= self._going_on(n)[:, None]
         narrow = self._sum(wants[:, [_NARROW]], _NARROW_S, n)[:, 0] / (_NARROW_FULL * FRAME_RATE)
         dials[:, _NARROW] = np.minimum(narrow, 1)
         shut = self._touching(n)
@@ -190,11 +193,20 @@ class Coarticulate:
     def _about_to_speak(self, n: int) -> Floats:
         """How near [n] speech is, 0..1: it comes, is there, or has just been."""
         rows = np.arange(-PAST, self._ahead - PAST)
-        near = np.where(rows < 0, 1 + rows / AFTER, (BEFORE - rows) / RISE).clip(0, 1).astype(np.float32)
-        late = (_windows(self._late.speech, self._known, n) * near[: self._known]).max(1)
+        return self._speech_near(np.where(rows < 0, 1 + rows / AFTER, (BEFORE - rows) / RISE), n)
+
+    def _going_on(self, n: int) -> Floats:
+        """Whether [n] speech goes on, 0..1; less while its last sound fades."""
+        rows = np.arange(-PAST, self._ahead - PAST)
+        return self._speech_near(np.where(rows < 0, 0, (rows + 1) / FADE), n)
+
+    def _speech_near(self, near: NDArray[np.float64], n: int) -> Floats:
+        """The most of speech [n] around each moment, rows of a window counting as much as `near` says."""
+        share = near.clip(0, 1).astype(np.float32)
+        late = (_windows(self._late.speech, self._known, n) * share[: self._known]).max(1)
         if self._ahead == self._known:
             return np.asarray(late)
-        early = _windows(self._early.speech, self._ahead, n)[:, self._known :] * near[self._known :]
+        early = _windows(self._early.speech, self._ahead, n)[:, self._known :] * share[self._known :]
         return np.asarray(np.maximum(late, early.max(1)))
 
     def _pausing(self, n: int) -> Floats:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from audio.align import align
 from audio.features import FRAME_RATE
-from audio.lips import Lips, LipsOptions
+from audio.lips import Lips, LipsOptions, phones_of
 from audio.phones import SILENCE, Phone
 from audio.speech import read_speech, whole
 from audio.training import sounds
@@ -28,6 +28,7 @@ from benchmarks.table import Row, Table, Target
 from perfcap.expression import template
 from runtime.records import SAMPLE_RATE, AudioChunk, Motion
 from runtime.stage import run
+from runtime.video import VideoReader
 
 Floats = NDArray[np.float64]
 
@@ -43,6 +44,7 @@ GRID: tuple[dict[str, str], ...] = (
     },
     {"a": "again", "n": "now", "p": "please", "s": "soon"},
 )
+PAUSE_S = 0.3
 SHUT_UNITS = 0.02  # gap that is no gap
 SPOKEN = (
     "My baby bought a big map from Bob, and maybe people will pay for both.",
@@ -99,11 +101,12 @@ def _judge() -> Any:
 def _against(clip: Path) -> Row:
     judge = _judge()
     times, points, _ = judge.track(clip)
+    with VideoReader(clip) as reader:
+        times = times + float(next(iter(reader)).time)  # on the clip's own clock, as its sound is
     jaw = judge.curves(points)["jaw"]
     pcm = whole(read_speech(clip))
     said = _moved(pcm)
-    spoken = np.array([np.abs(m.expression).sum() > 0.1 for m in said])
-    inside = np.interp(times, np.arange(len(said)) / FRAME_RATE, spoken) > 0.5
+    inside = _inside(pcm, times)
     values = {
         "r": _r(jaw, said, times),
         "inside speech": _r(np.where(inside, jaw, np.nan), said, times),
@@ -112,6 +115,12 @@ def _against(clip: Path) -> Row:
     if text := sentence(clip.stem):
         values["with transcript"] = _r(jaw, _moved(pcm, phones=align(pcm, text, "en-gb")), times)
     return Row(clip.stem, values)
+
+
+def _inside(pcm: NDArray[np.float32], times: Floats) -> NDArray[np.bool_]:
+    """Whether somebody speaks at these times; a pause of less than PAUSE_S is part of it."""
+    quiet = [p for p in phones_of(_chunks(pcm)) if p.symbol == SILENCE and p.end - p.start >= PAUSE_S]
+    return np.array([not any(p.start <= t < p.end for p in quiet) for t in times])
 
 
 def _chunks(pcm: NDArray[np.float32]) -> Iterator[AudioChunk]:
