@@ -291,13 +291,14 @@ def own_mouth(clip: Path, start: Fraction | None, end: Fraction | None, stop: Ev
 
 
 def speaker_of(line: Line) -> Stage[AudioChunk, Motion]:
-    """Whoever knows what the mouth does: those who know what is said when, else the speech model."""
-    phones = line.phones
-    if phones is None and line.transcript is not None:
-        speech = line.speech
-        pcm = whole(read_speech(speech.path, speech.start, speech.end))
-        phones = align(pcm, line.transcript, line.language or "en-us")
-    return Lips() if phones is None else ByPhones(phones)
+    """Whoever knows what the mouth does: a voice's own phones, else the speech model, told what a transcript tells."""
+    if line.phones is not None:
+        return ByPhones(line.phones)
+    if line.transcript is None:
+        return Lips()
+    speech = line.speech
+    pcm = whole(read_speech(speech.path, speech.start, speech.end))
+    return Lips(phones=align(pcm, line.transcript, line.language or "en-us"))
 
 
 class ByPhones:
