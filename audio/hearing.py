@@ -67,16 +67,17 @@ class Ear:
 
     def push(self, pcm: Floats) -> Answers:
         """Answers for the rows that samples [T] complete."""
-        return self._answers(scaled(self._mel.push(pcm)))
+        return self.hear(scaled(self._mel.push(pcm)))
 
     def flush(self) -> Answers:
         """Answers for the rest, and for LATE rows of silence after it; then as new."""
         rest = scaled(self._mel.flush())
-        answers = self._answers(np.concatenate((rest, np.full((LATE, N_MEL), QUIET, np.float32))))
+        answers = self.hear(np.concatenate((rest, np.full((LATE, N_MEL), QUIET, np.float32))))
         self._begin()
         return answers
 
-    def _answers(self, mel: Floats) -> Answers:
+    def hear(self, mel: Floats) -> Answers:
+        """Answers for rows [n, N_MEL] of `features.scaled`, in the place of sound."""
         parts = [self._raw(mel[i : i + AT_ONCE]) for i in range(0, len(mel), AT_ONCE)]
         n_heads = 1 + len(SYMBOLS)
         raw = np.concatenate([np.zeros((0, 2 * n_heads), np.float32), *parts]).reshape(-1, 2, n_heads)

@@ -257,6 +257,27 @@ def export(net: Any, path: Path) -> None:
     np.savez_compressed(path, **arrays)
 
 
+def score(path: Path, seed: int, n: int = 300) -> dict[str, float]:
+    """How weights do on n utterances that they were not fitted to: shares of rows, late answers then early ones."""
+    from audio.hearing import Ear
+
+    found: dict[str, list[NDArray[np.bool_]]] = {}
+    for i in range(n):
+        heard = utterance((seed, i))
+        ear = Ear(path)
+        answers = ear.hear(np.concatenate((heard.mel.astype(np.float32), np.full((LATE, N_MEL), -2, np.float32))))
+        for label, likely, delay in (("late", answers.late, LATE), ("early", answers.early, EARLY)):
+            said = likely[delay : delay + len(heard.phone)].argmax(1)
+            spoken = heard.phone != SILENT
+            lips = np.isin(heard.phone, [INDEX[s] for s in "pbm"])
+            found.setdefault(f"{label}: phone right in speech", []).append((said == heard.phone)[spoken])
+            found.setdefault(f"{label}: speech told from silence", []).append((said != SILENT) == spoken)
+            found.setdefault(f"{label}: p b m heard as one of them", []).append(
+                np.isin(said, [INDEX[s] for s in "pbm"])[lips]
+            )
+    return {name: float(np.concatenate(values).mean()) for name, values in found.items()}
+
+
 def fill(net: Any, path: Path) -> None:
     """Give a network the weights that `export` wrote."""
     import torch
@@ -293,6 +314,8 @@ def main() -> None:
     if given.keep and not given.keep.exists():
         _keep(given.keep, said)
     export(fit(said, options, given.begin), given.output)
+    for name, value in score(given.output, options.seed + 1000).items():
+        log.info("%s: %.3f", name, value)
 
 
 def _keep(path: Path, said: list[Heard]) -> None:
