@@ -209,6 +209,14 @@ def test_two_faces_in_a_picture_want_a_choice_and_follow_it(
     assert moved[: face.shape[1]].mean() > 2 * moved[face.shape[1] :].mean()
 
 
+def test_a_small_face_in_the_background_is_no_rival(face: Rgb, folder: Path, tmp_path: Path) -> None:
+    crowd = np.hstack((face, np.full_like(face, 120)))
+    crowd[40:94, -90:-36] = np.asarray(Image.fromarray(face).resize((54, 54)))  # a fifth as large
+    picture = _picture(folder / "crowd.png", crowd)
+    assert run(["character", str(picture), "-o", str(tmp_path / "hero.character"), "-q"]) == 0
+    assert synth.character.load(tmp_path / "hero.character").landmarks[:, 0].mean() < face.shape[1]
+
+
 def _picture(path: Path, rgb: Rgb) -> Path:
     Image.fromarray(rgb).save(path)
     return path
