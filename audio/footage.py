@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any, Protocol
@@ -316,26 +316,52 @@ class _Person:
         return found and replace(found, now=(found.now + corner) * scale, then=(found.then + corner) * scale)
 
 
-def watch(frames: Iterable[Picture], finder: FaceFinder, n_people: int = N_PEOPLE) -> list[Footage]:
-    """Watch a clip; everybody seen in it, whoever was seen in most frames first."""
-    people: list[_Person] = []
-    camera: Camera | None = None
+@dataclass(frozen=True)
+class _Seen:
+    """One frame, and the faces found in a picture of it."""
+
+    frame: Picture
+    rgb: NDArray[np.uint8]
+    faces: list[FaceMesh]
+    resized: bool  # the picture has another size than the one before
+
+
+def _look(frames: Iterable[Picture], finder: FaceFinder) -> Iterator[_Seen]:
     longer = WORK_PX
     for frame in frames:
+        rgb = frame.small(longer)
+        faces = list(finder.find(rgb))
+        wanted = _wanted_px(faces, longer, max(frame.planes[0].shape))
+        if resized := wanted != longer:
+            longer = wanted
+            rgb = frame.small(longer)
+            faces = list(finder.find(rgb))
+        yield _Seen(frame, rgb, faces, resized)
+
+
+def watch(
+    frames: Iterable[Picture],
+    finder: FaceFinder,
+    n_people: int = N_PEOPLE,
+    beside: Callable[[Iterable[Any]], Iterator[Any]] = iter,
+) -> list[Footage]:
+    """Watch a clip; everybody seen in it, whoever was seen in most frames first.
+
+    `beside` may have the items that it passes on made in another thread, a few ahead: faces are found there.
+    """
+    people: list[_Person] = []
+    camera: Camera | None = None
+    for seen in beside(_look(frames, finder)):
+        frame, rgb = seen.frame, seen.rgb
         H, W = frame.planes[0].shape
         if camera is None:
             camera = Camera.of_picture(W, H)
             people = [_Person(Watch(camera)) for _ in range(n_people)]
-        rgb = frame.small(longer)
-        faces = list(finder.find(rgb))
-        if (wanted := _wanted_px(faces, longer, max(H, W))) != longer:
-            longer = wanted
-            rgb = frame.small(longer)
-            faces = list(finder.find(rgb))
+        if seen.resized:
             for person in people:
                 person.framed = None  # what they follow is of another size
         scale = np.float32(W / rgb.shape[1])
-        for person, face in zip(people, assign(people, faces, rgb), strict=True):
+        for person, face in zip(people, assign(people, seen.faces, rgb), strict=True):
             sighting = Sighting(frame.time, camera, None)
             if face is None:
                 person.framed = None

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 log = logging.getLogger(__name__)
 
+LOOK_EVERY = 12  # pictures of one face after which others are looked for
 SEARCH_EVERY = 5  # frames between wide searches while no face is seen: a search costs several meshes
 SURE = 0.8  # a detector's score above which it saw a face: folded hands reach .75, faces of all kinds .87 and more
 SEEN_WITHIN = 5  # times a face's size: in a square no larger the detectors see it
@@ -240,6 +241,32 @@ class MediaPipeFaces:
             self._window = window
             if self._mesh is not None:
                 self._mesh.reset()
+
+
+class SparingFaces:
+    """Several faces followed through a video; while one is alone, others are looked for only now and then.
+
+    The mesh that may find several runs its detector on every picture that shows fewer, which costs as much again.
+    """
+
+    def __init__(self, n_faces: int) -> None:
+        self._several = MediaPipeFaces(n_faces=n_faces)
+        self._one = MediaPipeFaces()
+        self._alone = 0  # pictures since several were looked for and one was found; 0 while there are others
+
+    def find(self, rgb: NDArray[np.uint8]) -> list[FaceMesh]:
+        if 0 < self._alone < LOOK_EVERY:
+            faces = self._one.find(rgb)
+            if faces:
+                self._alone += 1
+                return faces
+        faces = self._several.find(rgb)
+        self._alone = 1 if len(faces) == 1 else 0
+        return faces
+
+    def close(self) -> None:
+        self._several.close()
+        self._one.close()
 
 
 def _tile_side(width: int, height: int, n: int) -> int:

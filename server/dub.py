@@ -24,7 +24,7 @@ from audio.bank import Patch
 from audio.dubbing import Curve, Dubbing, who_speaks
 from audio.footage import N_PEOPLE, Footage, watch
 from perfcap.capture import Chooser
-from perfcap.face import MediaPipeFaces
+from perfcap.face import SparingFaces
 from runtime.errors import InputError
 from runtime.output import check_output
 from runtime.planes import ClipIndex, PlaneFrame, PlaneLayout, PlaneReader, read_in_order
@@ -323,11 +323,16 @@ def _write(dubbed: _Whole | _Parts, output: Path, options: DubOptions, tally: Ta
         output, clip.path, clip.layout, sound=dubbed.sound(kind.sound_encoder), replaced=clip.sound,
         language=dubbed.language, end=dubbed.end, options=RemuxOptions(crf=options.crf), force=options.force,
     ) as writer:  # fmt: skip
-        for shown in tally.timed("decode", dubbed.shown()):
-            if shown.number is not None:
-                with tally.during("edit"):
-                    touched = [change.edit(shown.frame, shown.number) for change in changes]
-                tally.faceless += not any(touched)
+
+        def edited() -> Iterator[_Shown]:
+            for shown in tally.timed("decode", dubbed.shown()):
+                if shown.number is not None:
+                    with tally.during("edit"):
+                        touched = [change.edit(shown.frame, shown.number) for change in changes]
+                    tally.faceless += not any(touched)
+                yield shown
+
+        for shown in ahead(edited(), 4):
             with tally.during("encode"):
                 writer.write(shown.frame, shown.time, shown.duration)
             tally.frames += 1
@@ -366,8 +371,8 @@ def _watch(dubbed: _Whole | _Parts, tally: Tally, progress: Progress) -> tuple[l
             n += 1
             progress(n, None if dubbed.n_watched is None else 2 * dubbed.n_watched)
 
-    with tally.during("watch"), closing(MediaPipeFaces(n_faces=N_PEOPLE)) as finder:
-        people = watch(counted(), finder)
+    with tally.during("watch"), closing(SparingFaces(N_PEOPLE)) as finder:
+        people = watch(counted(), finder, beside=lambda seen: ahead(seen, 4))
     path = dubbed.clip.path
     if not n:
         raise InputError(f"{path} has no picture in the wanted stretch; wanted one frame or more")
