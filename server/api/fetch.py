@@ -150,7 +150,11 @@ class Fetcher:
                 with connection.getresponse() as answer:
                     yield answer
         except (OSError, http.client.HTTPException, UnicodeError) as error:
-            told = f"did not answer within {self._limits.seconds:g} s" if stop.stopped else f"cannot be had ({_why(error)})"
+            told = (
+                f"did not answer within {self._limits.seconds:g} s"
+                if stop.stopped
+                else f"cannot be had ({_why(error)})"
+            )
             raise FetchError(f"{_named(url)} {told}; wanted a file that can be fetched") from error
 
     def _parts(self, url: str) -> SplitResult:

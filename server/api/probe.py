@@ -63,15 +63,15 @@ def probe(path: Path, limits: ProbeLimits, called: str) -> Media:
     return Media(**answer)
 
 
-class _Refused(Exception):
+class _RefusedError(Exception):
     """Said after the file's name."""
 
 
-def _confine(limits: ProbeLimits) -> None:
-    memory = limits.memory_mb << 20
+def confine(limits: ProbeLimits, written_bytes: int, n_files: int) -> None:
+    """Hold this process to its limits from here on; it cannot lift them again."""
     for what, most in (
-        (resource.RLIMIT_AS, memory), (resource.RLIMIT_CPU, limits.cpu_s), (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_NOFILE, 32), (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_AS, limits.memory_mb << 20), (resource.RLIMIT_CPU, limits.cpu_s),
+        (resource.RLIMIT_FSIZE, written_bytes), (resource.RLIMIT_NOFILE, n_files), (resource.RLIMIT_CORE, 0),
     ):  # fmt: skip
         hard = resource.getrlimit(what)[1]
         resource.setrlimit(what, (most if hard == resource.RLIM_INFINITY else min(most, hard),) * 2)
@@ -93,13 +93,13 @@ def _still(path: Path, limits: ProbeLimits) -> Media | None:
     with image:
         width, height = image.size
         if width * height > limits.pixels:
-            raise _Refused(f"has {width}x{height} pixels; wanted at most {limits.pixels}")
+            raise _RefusedError(f"has {width}x{height} pixels; wanted at most {limits.pixels}")
         if getattr(image, "n_frames", 1) > 1 and image.format == "GIF":
             return None
         try:
             image.load()
         except (OSError, SyntaxError, ValueError, EOFError) as error:
-            raise _Refused(f"is a damaged {image.format} picture; wanted a whole one") from error
+            raise _RefusedError(f"is a damaged {image.format} picture; wanted a whole one") from error
         suffix = STILLS[image.format or ""]
         return Media(kind="image", suffix=suffix, seconds=0.0, width=width, height=height, has_sound=False)
 
@@ -111,25 +111,25 @@ def _moving(path: Path, limits: ProbeLimits) -> Media:
     try:
         media = av.open(f"file:{path}", options=options, metadata_errors="ignore")
     except (av.FFmpegError, OSError) as error:
-        raise _Refused("holds no media that can be read; wanted a picture, video or sound") from error
+        raise _RefusedError("holds no media that can be read; wanted a picture, video or sound") from error
     with media:
         suffix = SOUND_AND_PICTURES.get(media.format.name.partition(",")[0])
         if suffix is None:
-            raise _Refused(f"is {media.format.long_name}; wanted a common kind of picture, video or sound")
+            raise _RefusedError(f"is {media.format.long_name}; wanted a common kind of picture, video or sound")
         pictures, sound = media.streams.best("video"), media.streams.best("audio")
         stream = pictures or sound
         if stream is None:
-            raise _Refused("holds neither pictures nor sound; wanted one of them")
+            raise _RefusedError("holds neither pictures nor sound; wanted one of them")
         width, height = (pictures.width, pictures.height) if pictures is not None else (0, 0)
         if width * height > limits.frame_pixels:
-            raise _Refused(f"has {width}x{height} pixels; wanted at most {limits.frame_pixels} a frame")
+            raise _RefusedError(f"has {width}x{height} pixels; wanted at most {limits.frame_pixels} a frame")
         try:
             if next(media.decode(stream), None) is None:
-                raise _Refused("holds nothing that can be decoded; wanted a whole file")
+                raise _RefusedError("holds nothing that can be decoded; wanted a whole file")
             media.seek(0)
             seconds = _length(media, stream, limits)
         except (av.FFmpegError, OSError, ValueError) as error:
-            raise _Refused("is damaged; wanted a whole file") from error
+            raise _RefusedError("is damaged; wanted a whole file") from error
         kind: Kind = "audio" if pictures is None else "video"
         return Media(
             kind=kind, suffix=suffix, seconds=seconds, width=width, height=height, has_sound=sound is not None
@@ -147,20 +147,20 @@ def _length(media: Any, stream: Any, limits: ProbeLimits) -> float:
         first = begin if first is None else min(first, begin)
         last = max(last, begin + float((packet.duration or 0) * packet.time_base))
         if last - first > limits.seconds:
-            raise _Refused(f"lasts longer than {limits.seconds:g} s; wanted at most that")
+            raise _RefusedError(f"lasts longer than {limits.seconds:g} s; wanted at most that")
     if first is None:
-        raise _Refused("does not say when its pictures are shown; wanted a file that does")
+        raise _RefusedError("does not say when its pictures are shown; wanted a file that does")
     return last - first
 
 
 def _answer(path: Path, limits: ProbeLimits) -> dict[str, Any]:
     try:
         return asdict(_look(path, limits))
-    except _Refused as refusal:
+    except _RefusedError as refusal:
         return {"refused": str(refusal)}
 
 
 if __name__ == "__main__":
     _limits = ProbeLimits(**json.loads(sys.argv[2]))
-    _confine(_limits)
+    confine(_limits, 0, 32)
     sys.stdout.write(json.dumps(_answer(Path(sys.argv[1]), _limits)))

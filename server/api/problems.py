@@ -9,9 +9,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from runtime.errors import InputError
 from server.api.shapes import Problem
-from server.jobs.records import Conflict, NoCredit, Refused, TooMany
+from server.jobs.records import ConflictError, CreditError, LimitError, RefusalError
 
 
 class ApiError(HTTPException):
@@ -21,7 +20,7 @@ class ApiError(HTTPException):
         super().__init__(status, error, headers)
 
 
-def bad_field(path: str, error: InputError) -> RequestValidationError:
+def bad_field(path: str, error: ValueError) -> RequestValidationError:
     """A part of the body that cannot be used, found out after its shape was right."""
     return RequestValidationError([{"type": "invalid_asset", "loc": ("body", *path.split(".")), "msg": str(error)}])
 
@@ -53,12 +52,18 @@ def handle(app: FastAPI) -> None:
         where = error.errors()[0]["loc"][0] if issues else "request"
         return JSONResponse({"error": f"Validation of {where} failed", "issues": issues}, 400)
 
-    @app.exception_handler(Refused)
-    async def refused(_: Request, error: Refused) -> JSONResponse:
-        status = 422 if isinstance(error, Conflict) else 429 if isinstance(error, TooMany) else 400
-        assert isinstance(error, Conflict | TooMany | NoCredit), error
+    @app.exception_handler(RefusalError)
+    async def refused(_: Request, error: RefusalError) -> JSONResponse:
+        status = 422 if isinstance(error, ConflictError) else 429 if isinstance(error, LimitError) else 400
+        assert isinstance(error, ConflictError | LimitError | CreditError), error
         wait = {} if error.retry_after_s is None else {"Retry-After": f"{error.retry_after_s:.0f}"}
         return _problem(status, str(error), wait)
+
+
+    @app.exception_handler(Exception)
+    async def failed(_: Request, error: Exception) -> JSONResponse:
+        """Ours to mend; starlette raises it again, so the log has it."""
+        return _problem(500, "the server failed; its log says why under the id of this request", {})
 
 
 def _problem(status: int, error: str, headers: dict[str, str]) -> JSONResponse:

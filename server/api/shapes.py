@@ -123,6 +123,11 @@ class CaptureRequest(Shape):
     webhook: Webhook | None = None
 
 
+class UsageRequest(Shape):
+    start_date: date | None = Field(default=None, description="YYYY-MM-DD, UTC.")
+    before_date: date | None = Field(default=None, description="The day after the last.")
+
+
 class KeyRequest(Shape):
     owner: str = Field(min_length=1, max_length=80, pattern=r"^[\w .@-]+$", description="Whose account it opens.")
     tier: str = Field(default="studio", max_length=40, description="One of the tariff's.")
@@ -137,12 +142,14 @@ class UploadStarted(Shape):
     fields: dict[str, str]
 
 
-class Created(Shape):
-    id: str
-
-
 class Credits(Shape):
     credits: int
+
+
+class Created(Shape):
+    id: str
+    estimated_cost: Credits = Field(description="The most that will be charged.")
+    warnings: list[str] = Field(description="Beyond Runway's: what was asked for and is not done.")
 
 
 class _Task(Shape):
