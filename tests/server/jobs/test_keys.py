@@ -10,7 +10,6 @@ import pytest
 from runtime.errors import InputError
 from server.jobs.database import sqlite_url
 from server.jobs.store import Store
-from server.jobs.tariff import Tariff
 from tests.server.jobs.conftest import Clock
 
 
