@@ -109,10 +109,8 @@ def retry(id: str, service: Held, owner: Owner, idempotency_key: IdempotencyKey 
     return created(submitted.task)
 
 
-@router.api_route(
-    "/v1/outputs/{id}/{file}", methods=["GET", "HEAD"], response_class=FileResponse, operation_id="output",
-    responses=answered(400, 403, 404),
-)  # fmt: skip
+@router.head("/v1/outputs/{id}/{file}", include_in_schema=False)
+@router.get("/v1/outputs/{id}/{file}", response_class=FileResponse, responses=answered(400, 403, 404))
 def output(
     id: str,
     file: str,

@@ -31,6 +31,7 @@ function route(path, verb, said) {
   const body = said.requestBody && Object.values(said.requestBody.content)[0].schema;
   const good = Object.entries(said.responses).find(([status]) => status < 300);
   const answer = good?.[1].content && Object.values(good[1].content)[0].schema;
+  const bad = Object.entries(said.responses).filter(([status]) => status >= 300);
   const asked = (said.parameters ?? []).filter((each) => each.name !== "X-Runway-Version");
   return make("details", { className: "panel" },
     make("summary", {}, make("span", { className: "verb" }, verb.toUpperCase()), make("code", {}, path)),
@@ -38,7 +39,7 @@ function route(path, verb, said) {
     asked.length > 0 && [make("h3", {}, "Asked with"), make("table", {}, make("tbody", {}, rows(Object.fromEntries(asked.map((each) => [each.name, { ...each.schema, description: `${each.in}. ${each.description ?? ""}` }])), asked.filter((each) => each.required).map((each) => each.name))))],
     body && [make("h3", {}, "Body"), fields(body)],
     make("h3", {}, `Answer ${good?.[0] ?? ""}`), answer ? fields(answer) : make("p", {}, "Nothing."),
-    make("h3", {}, "Otherwise"), make("table", {}, make("tbody", {}, Object.entries(said.responses).filter(([status]) => status >= 300).map(([status, { description }]) => make("tr", {}, make("td", {}, status), make("td", {}, description))))));
+    bad.length > 0 && [make("h3", {}, "Otherwise"), make("table", {}, make("tbody", {}, bad.map(([status, { description }]) => make("tr", {}, make("td", {}, status), make("td", {}, description)))))]);
 }
 
 const groups = new Map(); // what routes are about -> those routes

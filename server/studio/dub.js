@@ -181,6 +181,7 @@ class Dub {
       this.result.hidden = true;
       this.result.replaceChildren();
       this.bar.value = 0;
+      this.work.scrollIntoView({ block: "nearest" });
     }
   }
 }
