@@ -56,7 +56,12 @@ def test_once_there_is_a_key_everybody_needs_one_even_after_it_is_revoked(store:
     assert access.owner(request()) == LOCAL
     made = store.keys.create("alice", "free")
     assert access.owner(request("10.0.0.7", authorization=f"bearer {made.secret}")) == "alice"
-    for headers in ({}, {"authorization": "Bearer key_0"}, {"authorization": made.secret}, {"authorization": "Basic eA=="}):
+    for headers in (
+        {},
+        {"authorization": "Bearer key_0"},
+        {"authorization": made.secret},
+        {"authorization": "Basic eA=="},
+    ):
         with pytest.raises(ApiError) as refused:
             access.owner(request(**headers))
         assert refused.value.status_code == 401

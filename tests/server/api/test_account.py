@@ -70,8 +70,15 @@ def test_an_account_sees_its_tier_its_credits_and_what_it_spent(keyed: Served, s
     assert client.tasks.retrieve(made["id"]).cost.credits == 1
     today = datetime.now(timezone.utc).date()
     report = client.organization.retrieve_usage(start_date=today, before_date=today + timedelta(1))
-    assert [(day.date, [(c.model, c.amount) for c in day.used_credits]) for day in report.results] == [(today, [("capture", 1)])]
-    answer = keyed.ask("POST", "/v1/organization/usage", {"startDate": "2026-01-01", "beforeDate": "2027-01-01"}, authorization=f"Bearer {secret}")
+    assert [(day.date, [(c.model, c.amount) for c in day.used_credits]) for day in report.results] == [
+        (today, [("capture", 1)])
+    ]
+    answer = keyed.ask(
+        "POST",
+        "/v1/organization/usage",
+        {"startDate": "2026-01-01", "beforeDate": "2027-01-01"},
+        authorization=f"Bearer {secret}",
+    )
     assert (answer.status_code, answer.json()["issues"][0]["path"]) == (400, ["beforeDate"])
 
 
@@ -81,7 +88,10 @@ def test_one_account_sees_nothing_of_another(keyed: Served, secret: str, files: 
     as_bob = {"authorization": f"Bearer {bob}"}
     uri = str(keyed.client(secret).uploads.create_ephemeral(file=files / "clip.mp4").uri)
     answer = keyed.ask("POST", "/v1/capture", {"reference": {"type": "video", "uri": uri}}, **as_bob)
-    assert (answer.status_code, answer.json()["issues"][0]["message"]) == (400, f"{uri} is not known; wanted an upload of the last 24 hours")
+    assert (answer.status_code, answer.json()["issues"][0]["message"]) == (
+        400,
+        f"{uri} is not known; wanted an upload of the last 24 hours",
+    )
     task = keyed.ask("POST", "/v1/capture", capture(files), authorization=f"Bearer {secret}").json()["id"]
     for method, path in (("GET", ""), ("DELETE", ""), ("POST", "/cancel"), ("POST", "/retry")):
         assert keyed.ask(method, f"/v1/tasks/{task}{path}", **as_bob).status_code == 404
@@ -109,7 +119,10 @@ def test_without_credits_or_room_nothing_is_taken_and_it_is_said_when_to_come_ba
     answer = keyed.ask("POST", "/v1/capture", capture(files), authorization=f"Bearer {poor}")
     assert (answer.status_code, answer.json()["error"]) == (400, "this costs 1 credits and poor has 0")
     busy = keyed.store.keys.create("busy", "free").secret
-    statuses = [keyed.ask("POST", "/v1/capture", capture(files), authorization=f"Bearer {busy}", idempotency_key=f"{i}") for i in range(31)]
+    statuses = [
+        keyed.ask("POST", "/v1/capture", capture(files), authorization=f"Bearer {busy}", idempotency_key=f"{i}")
+        for i in range(31)
+    ]
     assert [a.status_code for a in statuses] == [200] * 30 + [429]
     assert statuses[-1].headers["retry-after"] == "60"
     with pytest.raises(runwayml.RateLimitError, match="may submit 30 tasks a minute"):

@@ -78,7 +78,9 @@ def test_whoever_breaks_the_protocol_gets_a_close_code(served: Served, said: str
 
 def test_a_page_from_elsewhere_may_not_listen(served: Served) -> None:
     async def go() -> int:
-        async with connect(f"ws://{served.running.at}/v1/events", additional_headers={"Origin": "https://evil.example"}) as socket:
+        async with connect(
+            f"ws://{served.running.at}/v1/events", additional_headers={"Origin": "https://evil.example"}
+        ) as socket:
             with pytest.raises(ConnectionClosed):
                 await socket.recv()
             return int(socket.close_code or 0)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
 
 import httpx
 import pytest
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.responses import HTMLResponse
-from starlette.testclient import TestClient
 
 from server.api.guard import Guard
 from server.api.problems import handle
@@ -17,8 +19,38 @@ from server.logs import REQUEST
 log = logging.getLogger("server.test")
 
 
+@dataclass
+class Client:
+    """Asks an application without a socket."""
+
+    app: FastAPI
+
+    def get(self, path: str, headers: dict[str, str] | None = None) -> httpx.Response:
+        return self._ask("GET", path, headers, None)
+
+    def post(
+        self, path: str, headers: dict[str, str] | None = None, content: bytes | list[bytes] | None = None
+    ) -> httpx.Response:
+        return self._ask("POST", path, headers, content)
+
+    def _ask(
+        self, method: str, path: str, headers: dict[str, str] | None, content: bytes | list[bytes] | None
+    ) -> httpx.Response:
+        async def pieces(parts: list[bytes]) -> AsyncIterator[bytes]:
+            for part in parts:
+                yield part
+
+        async def ask() -> httpx.Response:
+            body = pieces(content) if isinstance(content, list) else content
+            transport = httpx.ASGITransport(self.app)
+            async with httpx.AsyncClient(transport=transport, base_url="http://studio.test") as client:
+                return await client.request(method, path, headers=headers, content=body)
+
+        return asyncio.run(ask())
+
+
 @pytest.fixture
-def client() -> TestClient:
+def client() -> Client:
     app = FastAPI()
 
     def check_origin(origin: str | None, host: str | None) -> None:
@@ -41,7 +73,7 @@ def client() -> TestClient:
     async def broken() -> None:
         raise RuntimeError("a mistake")
 
-    return TestClient(app, raise_server_exceptions=False, base_url="http://studio.test")
+    return Client(app)
 
 
 def problem(answer: httpx.Response) -> tuple[int, str]:
@@ -49,20 +81,23 @@ def problem(answer: httpx.Response) -> tuple[int, str]:
     return answer.status_code, answer.json()["error"]
 
 
-def test_a_body_is_bounded_whether_its_size_is_told_or_not(client: TestClient) -> None:
+def test_a_body_is_bounded_whether_its_size_is_told_or_not(client: Client) -> None:
     assert client.post("/v1/eat", content=bytes(1000)).json()["n"] == 1000
-    assert problem(client.post("/v1/eat", content=bytes(1001))) == (413, "the request has 1001 bytes; wanted at most 1000")
-    untold = client.post("/v1/eat", content=iter([bytes(600), bytes(600)]))
+    assert problem(client.post("/v1/eat", content=bytes(1001))) == (
+        413,
+        "the request has 1001 bytes; wanted at most 1000",
+    )
+    untold = client.post("/v1/eat", content=[bytes(600), bytes(600)])
     assert problem(untold) == (413, "the request has more than 1000 bytes; wanted at most that")
 
 
-def test_a_page_from_elsewhere_may_look_and_not_touch(client: TestClient) -> None:
+def test_a_page_from_elsewhere_may_look_and_not_touch(client: Client) -> None:
     assert problem(client.post("/v1/eat", headers={"origin": "https://evil.example"})) == (403, "not from there")
     assert client.post("/v1/eat", headers={"origin": "http://studio.test"}).status_code == 200
     assert client.get("/page", headers={"origin": "https://evil.example"}).status_code == 200
 
 
-def test_browsers_are_confined_and_nothing_of_the_interface_is_kept(client: TestClient) -> None:
+def test_browsers_are_confined_and_nothing_of_the_interface_is_kept(client: Client) -> None:
     page, data = client.get("/page").headers, client.post("/v1/eat").headers
     policy = page["content-security-policy"]
     assert "script-src 'self';" in policy
@@ -77,9 +112,11 @@ def test_browsers_are_confined_and_nothing_of_the_interface_is_kept(client: Test
     assert "script-src *" not in strange
 
 
-def test_a_request_is_told_by_its_id_and_never_by_its_secrets(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_request_is_told_by_its_id_and_never_by_its_secrets(client: Client, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    answer = client.post("/v1/eat?signature=hidden", headers={"x-request-id": "r-1", "authorization": "Bearer hidden"}, content=b"hidden")
+    answer = client.post(
+        "/v1/eat?signature=hidden", headers={"x-request-id": "r-1", "authorization": "Bearer hidden"}, content=b"hidden"
+    )
     assert answer.headers["x-request-id"] == answer.json()["request"] == "r-1"
     assert REQUEST.get() is None
     ours = [record for record in caplog.records if record.name.startswith("server.")]
@@ -90,6 +127,6 @@ def test_a_request_is_told_by_its_id_and_never_by_its_secrets(client: TestClient
     assert forged.isalnum()
 
 
-def test_a_mistake_of_ours_is_answered_in_the_same_shape(client: TestClient) -> None:
+def test_a_mistake_of_ours_is_answered_in_the_same_shape(client: Client) -> None:
     status, said = problem(client.get("/v1/broken"))
     assert (status, said) == (500, "the server failed; its log says why under the id of this request")

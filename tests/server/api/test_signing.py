@@ -17,7 +17,12 @@ def test_a_signature_holds_for_its_use_and_parts_alone() -> None:
     signer = Signer(bytes(32))
     signature = signer.sign("output", "a", "bc")
     assert signer.check(signature, "output", "a", "bc")
-    for use, parts in (("upload", ("a", "bc")), ("output", ("ab", "c")), ("output", ("a", "bc", "")), ("output", ("a",))):
+    for use, parts in (
+        ("upload", ("a", "bc")),
+        ("output", ("ab", "c")),
+        ("output", ("a", "bc", "")),
+        ("output", ("a",)),
+    ):
         assert not signer.check(signature, use, *parts)
     assert not Signer(b"1" * 32).check(signature, "output", "a", "bc")
     assert not signer.check("é", "output", "a", "bc")

@@ -28,7 +28,14 @@ def act(served: Served, files: Path, **more: Any) -> Any:
 
 
 def test_the_official_client_orders_follows_and_fetches_an_act(served: Served, files: Path) -> None:
-    made = act(served, files, ratio="1280:720", expression_intensity=5, seed=7, content_moderation={"publicFigureThreshold": "low"})
+    made = act(
+        served,
+        files,
+        ratio="1280:720",
+        expression_intensity=5,
+        seed=7,
+        content_moderation={"publicFigureThreshold": "low"},
+    )
     order = from_text(served.store.task(made.id).order)  # type: ignore[union-attr]
     assert isinstance(order, ActOrder)
     assert (order.options.ratio, order.options.intensity, order.options.seed) == ("1280:720", 5.0, 7)
