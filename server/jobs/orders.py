@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -111,10 +111,11 @@ def _record(kind: type[T], told: Mapping[str, Any], where: str) -> T:
     hints = get_type_hints(kind)
     if unknown := set(told) - set(hints):
         raise InputError(f"{where} has no {min(unknown)}; wanted some of {', '.join(sorted(hints))}")
+    needed = {f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING}  # type: ignore[arg-type]
+    if missing := needed - set(told):
+        raise InputError(f"{where} lacks {', '.join(sorted(missing))}")
     try:
         return kind(**{name: _value(hints[name], value, f"{where}.{name}") for name, value in told.items()})
-    except TypeError as error:
-        raise InputError(f"the order of {where} is not complete ({error})") from error
     except InputError:
         raise
     except ValueError as error:
@@ -140,6 +141,6 @@ def _value(hint: Any, value: Any, where: str) -> Any:
             raise InputError(f"{where} is {value!r}; wanted a number") from error
     if wanted is float and is_number:
         return float(value)
-    if isinstance(value, wanted) and (wanted is bool or not isinstance(value, bool)):
+    if get_origin(wanted) is None and isinstance(value, wanted) and (wanted is bool or not isinstance(value, bool)):
         return value
     raise InputError(f"{where} is {value!r}; wanted {getattr(wanted, '__name__', wanted)}")

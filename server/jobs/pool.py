@@ -133,7 +133,7 @@ class Pool:
             tariff=None if self._tariff is None else str(self._tariff), cores=slot.cores, log=self._options.log,
             quiet=self._options.quiet,
         )  # fmt: skip
-        few = {name: "1" for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+        few = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         slot.begun = time.monotonic()
         slot.process = subprocess.Popen(
             [sys.executable, *self._options.program], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
