@@ -24,14 +24,26 @@ from typing import NoReturn
 
 from runtime.errors import InputError
 from server.jobs.records import Code
-from server.jobs.work import Done
 
 log = logging.getLogger(__name__)
 
 TELL_S = 0.25  # progress is told no more often
 _DEATH_SIGNAL = 1  # prctl's PR_SET_PDEATHSIG
 
-Progress = Callable[[int, int | None], None]
+Progress = Callable[[int, int | None], None]  # how many are done, of how many
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """What an attempt made."""
+
+    output: str  # name of the file in the attempt's folder
+    seconds: float  # of the result
+    frames: int
+    faceless: int = 0
+    notes: tuple[str, ...] = ()
+
+
 Doing = Callable[[Path, Progress], Done]
 
 

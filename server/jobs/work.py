@@ -7,8 +7,7 @@ where it lies, in whatever is said of it.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -18,21 +17,9 @@ from runtime.video import VideoReader
 from server.act import act
 from server.capture import capture
 from server.dub import dub
-from server.jobs.orders import ActOrder, CaptureOrder, DubOrder, Order
+from server.jobs.attempt import Done, Progress
+from server.jobs.orders import ActOrder, DubOrder, Order
 from server.take import Tally
-
-Progress = Callable[[int, int | None], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Done:
-    """What an attempt made."""
-
-    output: str  # name of the file in the attempt's folder
-    seconds: float  # of the result
-    frames: int
-    faceless: int = 0
-    notes: tuple[str, ...] = ()
 
 
 def carry_out(order: Order, folder: Path, progress: Progress) -> Done:
@@ -92,6 +79,3 @@ def _parts(record: Any) -> list[tuple[Path, str]]:
         elif hasattr(value, "__dataclass_fields__"):
             out += _parts(value)
     return out
-
-
-__all__ = ["CaptureOrder", "Done", "carry_out", "lasting", "length_of"]
