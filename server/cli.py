@@ -398,7 +398,24 @@ def demo(
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets others in.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes any free one.")] = 8765,
-    data: Annotated[Path, typer.Option(help="Folder that characters are kept in.")] = Path("understudy-data"),
+    data: Annotated[Path, typer.Option(help="Folder that characters, uploads, tasks and outputs are kept in.")] = Path(
+        "understudy-data"
+    ),
+    workers: Annotated[int, typer.Option(help="Tasks worked on at once; 0 only takes them.")] = 1,
+    executor: Annotated[
+        str, typer.Option(help="Who works on tasks: local, processes of this machine; or ray, a cluster.")
+    ] = "local",
+    database: Annotated[
+        str | None, typer.Option(help="Keep tasks in PostgreSQL, by URL, instead of SQLite in the data folder.")
+    ] = None,
+    tariff: Annotated[Path | None, typer.Option(help="A .toml of prices, tiers and limits of your own.")] = None,
+    public_url: Annotated[
+        str | None, typer.Option(help="What clients reach the server by, where a proxy stands before it.")
+    ] = None,
+    trust_host: Annotated[
+        list[str] | None,
+        typer.Option(help="A host of your own network that inputs and webhooks may be at; may be repeated."),
+    ] = None,
     origin: Annotated[
         list[str] | None, typer.Option(help="A page elsewhere that may connect; may be repeated.")
     ] = None,
@@ -414,14 +431,15 @@ def serve(
     log: Annotated[str, typer.Option(help="How to tell what happens, on stderr: text or json.")] = "text",
     quiet: Quiet = False,
 ) -> None:
-    """Perform live in a browser: the studio page and the stream behind it."""
+    """Perform live in a browser, and work on tasks that clients send: the studio page, the stream, the HTTP service."""
     from server.serve import ServeOptions
     from server.serve import serve as run_server
 
     with asked_for():
         options = ServeOptions(
             host=host, port=port, data=data, origins=tuple(origin or ()), log=log,  # type: ignore[arg-type]
-            vmc=vmc, vtube_studio=vtube_studio, voice_command=voice_command,
+            vmc=vmc, vtube_studio=vtube_studio, voice_command=voice_command, workers=workers, executor=executor,  # type: ignore[arg-type]
+            database=database, tariff=tariff, public_url=public_url, trusted_hosts=tuple(trust_host or ()),
         )  # fmt: skip
     run_server(options, quiet=quiet)
 

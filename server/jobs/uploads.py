@@ -22,9 +22,15 @@ class Uploads:
         self._database = database
         self._clock = clock
 
-    def announce(self, owner: str, name: str) -> Upload:
-        """A place for a file that is about to come: a folder of its own, of whose name only the suffix is the client's."""
-        id = str(uuid.uuid4())
+    def announce(self, owner: str, name: str, id: str | None = None) -> Upload:
+        """A place for a file that is about to come: a folder of its own, of whose name only the suffix is the client's.
+
+        With the `id` of one that is here already, that one: so a request that is made again finds its files.
+        """
+        there = None if id is None else self.get(id)
+        if there is not None:
+            return there
+        id = id or str(uuid.uuid4())
         suffix = _SUFFIX.search(PurePosixPath(name.replace("\\", "/")).suffix.lower())
         upload = Upload(
             id=id, owner=owner, name=name, path=f"uploads/{id}/upload{suffix[0] if suffix else ''}", n_bytes=None,

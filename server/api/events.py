@@ -1,0 +1,133 @@
+"""A websocket of what happens to an account's tasks: told as it happens, and from any number on, so none is missed.
+
+    client  {"type": "hello", "key": "…", "after": 41}      key and after may be left out
+    server  {"type": "ready", "after": 41}
+    server  {"type": "event", "number": 42, "task": "…", "status": "RUNNING", "progress": 0.25}
+
+A client that comes back says the last number it heard. One who reads slowly keeps nobody waiting: each is told
+from the store at a pace of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+from typing import Any
+
+from fastapi import HTTPException, WebSocket, WebSocketDisconnect
+
+from server.api.service import Service
+from server.house import House, close
+from server.jobs.records import Event
+from server.wire import Close
+
+log = logging.getLogger(__name__)
+
+HELLO_S = 10.0
+POLL_S = 0.25
+MOST_AT_ONCE = 200
+MOST_LISTENERS = 64
+MAX_HELLO = 4096
+
+
+class Pulse:
+    """Looks at the store's last number while anybody listens, once for all of them."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._changed = asyncio.Event()
+        self.n_listeners = 0
+        self._number = 0
+
+    async def run(self) -> None:
+        while True:
+            if self.n_listeners:
+                number = await asyncio.to_thread(self._service.store.last_event)
+                if number != self._number:
+                    self._number = number
+                    self._changed.set()
+                    self._changed = asyncio.Event()
+            await asyncio.sleep(POLL_S)
+
+    async def wait(self, seconds: float) -> None:
+        """Until something happened, or so long."""
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._changed.wait(), seconds)
+
+
+async def events(socket: WebSocket, house: House, service: Service, pulse: Pulse) -> None:
+    """One listener, from its hello to its end."""
+    await socket.accept()
+    try:
+        house.check_origin(socket.headers.get("origin"), socket.headers.get("host"))
+        if pulse.n_listeners >= MOST_LISTENERS:
+            await close(socket, Close.TOO_MUCH, f"{MOST_LISTENERS} listen already")
+            return
+        pulse.n_listeners += 1
+        try:
+            await _listen(socket, house, service, pulse)
+        finally:
+            pulse.n_listeners -= 1
+    except HTTPException as error:
+        await close(socket, Close.FORBIDDEN, str(error.detail))
+    except _HelloError as error:
+        await close(socket, Close.MALFORMED, str(error))
+    except asyncio.TimeoutError:
+        await close(socket, Close.TIMED_OUT, "nothing was said for too long")
+    except (WebSocketDisconnect, RuntimeError):  # starlette's word for a socket that closed under a send
+        pass
+
+
+class _HelloError(ValueError):
+    """What a client said is no hello."""
+
+
+async def _listen(socket: WebSocket, house: House, service: Service, pulse: Pulse) -> None:
+    hello = _hello(await asyncio.wait_for(socket.receive_text(), HELLO_S))
+    key, after = hello.get("key"), hello.get("after")
+    if key is None:
+        owner = await asyncio.to_thread(service.access.owner, socket)
+    else:
+        owner = await asyncio.to_thread(service.access.owner_of, str(key), socket)
+    last = await asyncio.to_thread(service.store.last_event) if after is None else after
+    await socket.send_text(json.dumps({"type": "ready", "after": last}))
+    gone = asyncio.ensure_future(_gone(socket))
+    try:
+        while not gone.done() and not house.draining:
+            new = await asyncio.to_thread(service.store.events, last, owner, MOST_AT_ONCE)
+            for event in new:
+                await socket.send_text(_told(event))
+                last = event.number
+            if len(new) < MOST_AT_ONCE:
+                await pulse.wait(4 * POLL_S)
+        if house.draining:
+            await close(socket, Close.GOING_AWAY, "the server stops")
+    finally:
+        gone.cancel()
+
+
+def _hello(text: str) -> dict[str, Any]:
+    try:
+        said = json.loads(text) if len(text) <= MAX_HELLO else None
+    except (ValueError, RecursionError):
+        said = None
+    if not isinstance(said, dict) or said.get("type") != "hello":
+        raise _HelloError('the first message is no hello; wanted {"type": "hello"}')
+    after = said.get("after")
+    if after is not None and (not isinstance(after, int) or isinstance(after, bool) or not 0 <= after < 2**53):
+        raise _HelloError(f"after is {str(after)[:40]}; wanted the number of an event")
+    return said
+
+
+def _told(event: Event) -> str:
+    return json.dumps({
+        "type": "event", "number": event.number, "task": event.task, "status": event.state.value,
+        "progress": event.progress,
+    })  # fmt: skip
+
+
+async def _gone(socket: WebSocket) -> None:
+    while (await socket.receive())["type"] != "websocket.disconnect":
+        pass
