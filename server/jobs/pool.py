@@ -30,7 +30,7 @@ LOOK_S = 0.2  # how often it is looked after the workers
 REAP_S = 5.0
 SWEEP_S = 600.0
 GRACE_S = 10.0  # workers that have not stopped by then are killed
-HASTY_S = 5.0  # a worker that lived no longer is not replaced before that
+HASTY_S = 2.0  # a worker that lived no longer is not replaced before that
 
 
 @dataclass(frozen=True, kw_only=True)

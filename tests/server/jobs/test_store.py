@@ -409,15 +409,14 @@ def test_uploads_are_kept_while_an_unfinished_task_reads_them(store: Store, cloc
     assert received is not None
     assert received.n_bytes == 100
     store.submit(Submission(owner="ann", kind="act", order="{}", seconds=1.0, uploads=(read.id,)))
+    assert store.unwanted_uploads() == []
     clock.now += 90_000
-    store.forget_old()
-    assert store.uploads.get(read.id) is not None
-    assert store.uploads.get(unread.id) is None
+    assert store.unwanted_uploads() == [unread]
+    store.uploads.forget(unread.id)
     claim = store.claim("w")
     assert claim is not None
     store.finish(claim, [], 1.0)
-    store.forget_old()
-    assert store.uploads.get(read.id) is None
+    assert store.unwanted_uploads() == [received]
     assert store.uploads.received(unread.id, 1) is None
 
 
