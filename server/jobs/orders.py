@@ -7,7 +7,7 @@ Paths are relative to the service's data folder, or absolute where the orderer i
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields, replace
 from fractions import Fraction
 from pathlib import Path
@@ -80,13 +80,21 @@ def inside(order: Order, folder: Path) -> Order:
 
 def paths_of(order: Order) -> list[Path]:
     """Every file an order reads."""
-    return list(_paths(order))
+    return [path for path, _ in parts_of(order)]
 
 
-def _paths(record: Any) -> list[Path]:
-    values = [getattr(record, field.name) for field in fields(record)]
-    nested = [path for value in values if hasattr(value, "__dataclass_fields__") for path in _paths(value)]
-    return [value for value in values if isinstance(value, Path)] + nested
+def parts_of(order: Order) -> list[tuple[Path, str]]:
+    """Every file an order reads, and what it is called there: character, sound, clip."""
+    return list(_parts(order))
+
+
+def _parts(record: Any) -> Iterator[tuple[Path, str]]:
+    for field in fields(record):
+        value = getattr(record, field.name)
+        if isinstance(value, Path):
+            yield value, field.name
+        elif hasattr(value, "__dataclass_fields__"):
+            yield from _parts(value)
 
 
 def _moved(record: T, folder: Path) -> T:

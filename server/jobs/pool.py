@@ -92,7 +92,8 @@ class Pool:
         self._thread.join()
         for slot in self._slots:
             if slot.process is not None and slot.process.stdin is not None:
-                slot.process.stdin.close()  # which a worker takes for the end
+                slot.process.terminate()
+                slot.process.stdin.close()
         until = time.monotonic() + GRACE_S
         for slot in self._slots:
             if slot.process is None:

@@ -142,6 +142,13 @@ class Store:
         if tier.waiting is not None and line.waiting(connection, owner) >= tier.waiting:
             raise LimitError(f"the tier {name} may have {tier.waiting} unfinished tasks", retry_after_s=60)
 
+    def known(self, owner: str, idempotency_key: str) -> Task | None:
+        """What was submitted under that key before."""
+        same = select(tasks).where(tasks.c.owner == owner, tasks.c.idempotency_key == idempotency_key)
+        with self.database.reading() as connection:
+            row = connection.execute(same).first()
+        return None if row is None else line.task_of(row)
+
     def task(self, id: str, owner: str | None = None) -> Task | None:
         """None where there is none, or it is another's or deleted."""
         with self.database.reading() as connection:

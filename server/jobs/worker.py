@@ -116,11 +116,10 @@ def ordered(data: Path) -> Callable[[Claim], Doing]:
     """What a claim's order asks for, with its files in the data folder."""
     import mediapipe  # noqa: F401 - loaded once, before any task's process is forked
 
-    from server.jobs.orders import from_text, inside
     from server.jobs.work import carry_out
 
     def doing(claim: Claim) -> Doing:
-        return lambda folder, progress: carry_out(inside(from_text(claim.task.order), data), folder, progress)
+        return lambda folder, progress: carry_out(claim.task.order, data, folder, progress)
 
     return doing
 

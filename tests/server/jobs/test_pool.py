@@ -82,7 +82,8 @@ def test_two_workers_do_everything_beside_each_other(data: Path) -> None:
         assert (task.state, task.attempts, task.seconds) == (State.SUCCEEDED, 1, 1.0)
         assert (data / task.outputs[0]).read_text() == "whole"
     running = [(e.task, e.state) for e in store.events(0) if e.progress in (0.0, 1.0)]
-    begun, most = set(), 0
+    begun: set[str] = set()
+    most = 0
     for id, now in running:
         begun = begun | {id} if now is State.RUNNING else begun - {id}
         most = max(most, len(begun))
@@ -205,7 +206,7 @@ def test_cores_are_shared_out_among_workers() -> None:
 
 def test_the_sweep_takes_what_no_task_needs_and_nothing_else(tmp_path: Path, clock: Clock) -> None:
     store = Store(sqlite_url(tmp_path / "jobs.sqlite"), clock=clock)
-    kept, gone, running = (submit(store, ["work", 0]) for _ in range(3))
+    kept, gone, _ = (submit(store, ["work", 0]) for _ in range(3))
 
     def write(path: str) -> str:
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
