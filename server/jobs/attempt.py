@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import resource
+import select
 import shutil
 import signal
 import sys
@@ -23,15 +24,28 @@ from pathlib import Path
 from typing import NoReturn
 
 from runtime.errors import InputError
-from server.jobs.records import Code
-from server.jobs.work import Done
+from server.jobs.records import Claim, Code
 
 log = logging.getLogger(__name__)
 
+BEAT_S = 1.0  # whoever waits for an attempt is told no more seldom that it goes on
 TELL_S = 0.25  # progress is told no more often
 _DEATH_SIGNAL = 1  # prctl's PR_SET_PDEATHSIG
 
-Progress = Callable[[int, int | None], None]
+Progress = Callable[[int, int | None], None]  # how many are done, of how many
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """What an attempt made."""
+
+    output: str  # name of the file in the attempt's folder
+    seconds: float  # of the result
+    frames: int
+    faceless: int = 0
+    notes: tuple[str, ...] = ()
+
+
 Doing = Callable[[Path, Progress], Done]
 
 
@@ -60,16 +74,18 @@ class Attempt:
         self._heard = b""
         self._limits = limits
         (folder / "tmp").mkdir(parents=True, exist_ok=True)
-        self.pipe, theirs = os.pipe()
+        self._pipe, theirs = os.pipe()
         parent = os.getpid()
         self._pid: int | None = os.fork()
         if self._pid == 0:
             _be_the_child(doing, folder, limits, theirs, parent)
         os.close(theirs)
 
-    def listen(self) -> bool:
-        """Take in what `pipe` has, once it is readable; False when there will be no more."""
-        heard = os.read(self.pipe, 65536)
+    def listen(self, wait_s: float | None = None) -> bool:
+        """Take in what it tells, for so long or until there is something; False when there will be no more."""
+        if not select.select([self._pipe], [], [], wait_s)[0]:
+            return True
+        heard = os.read(self._pipe, 65536)
         *lines, self._heard = (self._heard + heard).split(b"\n")
         for line in lines:
             told = json.loads(line)
@@ -78,7 +94,7 @@ class Attempt:
             elif "done" in told:
                 self._told = Done(**{**told["done"], "notes": tuple(told["done"]["notes"])})
             else:
-                self._told = Failed(told["failed"], Code(told["code"]), told["for_good"])
+                self._told = Failed(**{**told["failed"], "code": Code(told["failed"]["code"])})
         return bool(heard)
 
     def result(self) -> Done | Failed:
@@ -88,7 +104,7 @@ class Attempt:
             return self._told
         stopped_by = -status
         if stopped_by == signal.SIGXCPU or self.cpu_s >= self._limits.cpu_s:
-            return Failed(f"it took more than {self._limits.cpu_s} s of CPU time", Code.TIME, for_good=True)
+            return too_slow(self._limits)
         how = signal.Signals(stopped_by).name if stopped_by > 0 else f"exit status {status}"
         return Failed(f"the process that did it died ({how})", Code.CRASHED, for_good=False)
 
@@ -100,7 +116,7 @@ class Attempt:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def close(self) -> None:
-        os.close(self.pipe)
+        os.close(self._pipe)
         shutil.rmtree(self._folder / "tmp", ignore_errors=True)
 
     def _wait(self) -> int:
@@ -111,6 +127,30 @@ class Attempt:
         self.cpu_s = usage.ru_utime + usage.ru_stime
         self.peak_mb = usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
         return os.waitstatus_to_exitcode(status)
+
+
+class Forked:
+    """The executor of this machine: each claim in a process that is forked from this one."""
+
+    def __init__(self, doing: Callable[[Claim], Doing], limits: Limits) -> None:
+        self._doing = doing
+        self._limits = limits
+
+    def execute(self, claim: Claim, folder: Path, beat: Callable[[float], None]) -> Done | Failed:
+        """`beat` is told the progress at least once a second; whatever it raises ends the attempt."""
+        attempt = Attempt(self._doing(claim), folder, self._limits)
+        try:
+            while attempt.listen(BEAT_S):
+                beat(attempt.progress)
+            result = attempt.result()
+            used = {"cpu_s": round(attempt.cpu_s, 1), "peak_mb": round(attempt.peak_mb)}
+            log.info("an attempt ends", extra={"task": claim.task.id, **used})
+            return result
+        except BaseException:  # the lease is lost, or the database, or the worker stops: nobody wants what it makes
+            attempt.kill()
+            raise
+        finally:
+            attempt.close()
 
 
 def _kill_group(pid: int) -> None:
@@ -126,10 +166,10 @@ def _be_the_child(doing: Doing, folder: Path, limits: Limits, pipe: int, parent:
     status = 1
     try:
         _end_with(parent)
-        _confine(limits)
+        confine(limits)
         os.environ["TMPDIR"] = str(folder / "tmp")
         tempfile.tempdir = None
-        _tell(pipe, _attempt(doing, folder, _teller(pipe), limits))
+        _tell(pipe, _as_told(outcome(doing, folder, _teller(pipe), limits)))
         status = 0
     except BaseException:
         log.exception("an attempt ends")
@@ -138,20 +178,21 @@ def _be_the_child(doing: Doing, folder: Path, limits: Limits, pipe: int, parent:
         os._exit(status)
 
 
-def _attempt(doing: Doing, folder: Path, progress: Progress, limits: Limits) -> dict[str, object]:
+def outcome(doing: Doing, folder: Path, progress: Progress, limits: Limits) -> Done | Failed:
+    """Do it, here and now; whatever goes wrong is told by its cause."""
     try:
-        return {"done": asdict(doing(folder, progress))}
+        return doing(folder, progress)
     except InputError as error:
-        return _failed(str(error), Code.BAD_INPUT, for_good=True)
+        return Failed(str(error), Code.BAD_INPUT, for_good=True)
     except MemoryError:
-        return _failed(f"it took more than {limits.memory_mb} MB of memory", Code.MEMORY, for_good=True)
+        return Failed(f"it took more than {limits.memory_mb} MB of memory", Code.MEMORY, for_good=True)
     except Exception as error:
         log.exception("a task failed")
-        return _failed(f"a mistake of ours ({type(error).__name__})", Code.BROKEN, for_good=False)
+        return Failed(f"a mistake of ours ({type(error).__name__})", Code.BROKEN, for_good=False)
 
 
-def _failed(failure: str, code: Code, *, for_good: bool) -> dict[str, object]:
-    return {"failed": failure, "code": code.value, "for_good": for_good}
+def too_slow(limits: Limits) -> Failed:
+    return Failed(f"it took more than {limits.cpu_s} s of CPU time", Code.TIME, for_good=True)
 
 
 def _end_with(parent: int) -> None:
@@ -166,7 +207,8 @@ def _end_with(parent: int) -> None:
         os._exit(1)
 
 
-def _confine(limits: Limits) -> None:
+def confine(limits: Limits) -> None:
+    """Of this process, for good."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CPU, (limits.cpu_s, limits.cpu_s + 5))
     n_bytes = limits.memory_mb << 20
@@ -184,6 +226,10 @@ def _teller(pipe: int) -> Progress:
             _tell(pipe, {"progress": min(done / total, 0.99)})
 
     return progress
+
+
+def _as_told(result: Done | Failed) -> dict[str, object]:
+    return {"done" if isinstance(result, Done) else "failed": asdict(result)}
 
 
 def _tell(pipe: int, what: dict[str, object]) -> None:

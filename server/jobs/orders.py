@@ -7,8 +7,8 @@ Paths are relative to the service's data folder, or absolute where the orderer i
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, dataclass, fields, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -80,13 +80,21 @@ def inside(order: Order, folder: Path) -> Order:
 
 def paths_of(order: Order) -> list[Path]:
     """Every file an order reads."""
-    return list(_paths(order))
+    return [path for path, _ in parts_of(order)]
 
 
-def _paths(record: Any) -> list[Path]:
-    values = [getattr(record, field.name) for field in fields(record)]
-    nested = [path for value in values if hasattr(value, "__dataclass_fields__") for path in _paths(value)]
-    return [value for value in values if isinstance(value, Path)] + nested
+def parts_of(order: Order) -> list[tuple[Path, str]]:
+    """Every file an order reads, and what it is called there: character, sound, clip."""
+    return list(_parts(order))
+
+
+def _parts(record: Any) -> Iterator[tuple[Path, str]]:
+    for field in fields(record):
+        value = getattr(record, field.name)
+        if isinstance(value, Path):
+            yield value, field.name
+        elif hasattr(value, "__dataclass_fields__"):
+            yield from _parts(value)
 
 
 def _moved(record: T, folder: Path) -> T:
@@ -111,10 +119,11 @@ def _record(kind: type[T], told: Mapping[str, Any], where: str) -> T:
     hints = get_type_hints(kind)
     if unknown := set(told) - set(hints):
         raise InputError(f"{where} has no {min(unknown)}; wanted some of {', '.join(sorted(hints))}")
+    needed = {f.name for f in fields(kind) if f.default is MISSING and f.default_factory is MISSING}  # type: ignore[arg-type]
+    if missing := needed - set(told):
+        raise InputError(f"{where} lacks {', '.join(sorted(missing))}")
     try:
         return kind(**{name: _value(hints[name], value, f"{where}.{name}") for name, value in told.items()})
-    except TypeError as error:
-        raise InputError(f"the order of {where} is not complete ({error})") from error
     except InputError:
         raise
     except ValueError as error:
@@ -140,6 +149,6 @@ def _value(hint: Any, value: Any, where: str) -> Any:
             raise InputError(f"{where} is {value!r}; wanted a number") from error
     if wanted is float and is_number:
         return float(value)
-    if isinstance(value, wanted) and (wanted is bool or not isinstance(value, bool)):
+    if get_origin(wanted) is None and isinstance(value, wanted) and (wanted is bool or not isinstance(value, bool)):
         return value
     raise InputError(f"{where} is {value!r}; wanted {getattr(wanted, '__name__', wanted)}")

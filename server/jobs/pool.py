@@ -30,7 +30,7 @@ LOOK_S = 0.2  # how often it is looked after the workers
 REAP_S = 5.0
 SWEEP_S = 600.0
 GRACE_S = 10.0  # workers that have not stopped by then are killed
-HASTY_S = 5.0  # a worker that lived no longer is not replaced before that
+HASTY_S = 2.0  # a worker that lived no longer is not replaced before that
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +92,8 @@ class Pool:
         self._thread.join()
         for slot in self._slots:
             if slot.process is not None and slot.process.stdin is not None:
-                slot.process.stdin.close()  # which a worker takes for the end
+                slot.process.terminate()
+                slot.process.stdin.close()
         until = time.monotonic() + GRACE_S
         for slot in self._slots:
             if slot.process is None:

@@ -39,6 +39,7 @@ from server.jobs.records import (
     State,
     Submission,
     Task,
+    Upload,
 )
 from server.jobs.tariff import LOCAL, Tariff, load_tariff
 from server.jobs.uploads import Uploads
@@ -140,6 +141,13 @@ class Store:
             raise LimitError(f"the tier {name} may submit {tier.per_minute} tasks a minute", retry_after_s=60)
         if tier.waiting is not None and line.waiting(connection, owner) >= tier.waiting:
             raise LimitError(f"the tier {name} may have {tier.waiting} unfinished tasks", retry_after_s=60)
+
+    def known(self, owner: str, idempotency_key: str) -> Task | None:
+        """What was submitted under that key before."""
+        same = select(tasks).where(tasks.c.owner == owner, tasks.c.idempotency_key == idempotency_key)
+        with self.database.reading() as connection:
+            row = connection.execute(same).first()
+        return None if row is None else line.task_of(row)
 
     def task(self, id: str, owner: str | None = None) -> Task | None:
         """None where there is none, or it is another's or deleted."""
@@ -345,16 +353,28 @@ class Store:
 
     # -- for those who keep house
 
-    def forget_old(self) -> None:
-        """Delete events and uploads whose time is over; uploads that an unfinished task reads are kept."""
-        now, work = self.clock(), self.tariff.work
-        read = select(reads.c.upload).join(tasks, tasks.c.id == reads.c.task).where(tasks.c.state.in_(UNFINISHED))
-        old = uploads.c.created < now - work.upload_days * line.DAY_S
+    def forget_events(self) -> None:
+        """Delete events whose time is over."""
         with self.database.writing() as connection:
-            connection.execute(delete(events).where(events.c.time < now - work.event_days * line.DAY_S))
-            connection.execute(delete(uploads).where(old, uploads.c.id.not_in(read)))
-            kept = select(uploads.c.id)
-            connection.execute(delete(reads).where(reads.c.upload.not_in(kept)))
+            old = self.clock() - self.tariff.work.event_days * line.DAY_S
+            connection.execute(delete(events).where(events.c.time < old))
+
+    def unwanted_uploads(self) -> list[Upload]:
+        """Those whose time is over and that no unfinished task reads."""
+        old = self.clock() - self.tariff.work.upload_days * line.DAY_S
+        read = select(reads.c.upload).join(tasks, tasks.c.id == reads.c.task).where(tasks.c.state.in_(UNFINISHED))
+        with self.database.reading() as connection:
+            return self.uploads.of(connection, uploads.c.created < old, uploads.c.id.not_in(read))
+
+    def wanted_outputs(self, id: str) -> tuple[str, ...] | None:
+        """Those of a task's files that are to be kept; None where this store never knew of it, or it runs."""
+        old = self.clock() - self.tariff.work.output_days * line.DAY_S
+        with self.database.reading() as connection:
+            row = connection.execute(select(tasks).where(tasks.c.id == id)).first()
+        if row is None or row.state == State.RUNNING.value:
+            return None
+        is_unwanted = row.deleted is not None or (row.ended is not None and row.ended < old)
+        return () if is_unwanted else line.task_of(row).outputs
 
     def figures(self) -> Figures:
         """How much of everything there is, for those who watch the service."""

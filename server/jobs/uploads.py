@@ -9,9 +9,9 @@ from collections.abc import Callable
 from pathlib import PurePosixPath
 from typing import Any
 
-from sqlalchemy import Row, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, update
 
-from server.jobs.database import Database, uploads
+from server.jobs.database import Database, reads, uploads
 from server.jobs.records import Upload
 
 _SUFFIX = re.compile(r"\.[a-z0-9]{1,12}\Z")
@@ -47,6 +47,16 @@ class Uploads:
         with self._database.writing() as connection:
             connection.execute(update(uploads).where(uploads.c.id == id).values(n_bytes=n_bytes))
         return self.get(id)
+
+    def forget(self, id: str) -> None:
+        with self._database.writing() as connection:
+            connection.execute(delete(reads).where(reads.c.upload == id))
+            connection.execute(delete(uploads).where(uploads.c.id == id))
+
+    def of(self, connection: Connection, *conditions: ColumnElement[bool]) -> list[Upload]:
+        """Those that fulfil the conditions, oldest first."""
+        query = select(uploads).where(*conditions).order_by(uploads.c.created)
+        return [_upload(row) for row in connection.execute(query)]
 
     def get(self, id: str) -> Upload | None:
         with self._database.reading() as connection:

@@ -7,45 +7,43 @@ where it lies, in whatever is said of it.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 from runtime.errors import InputError
 from runtime.video import VideoReader
 from server.act import act
 from server.capture import capture
 from server.dub import dub
-from server.jobs.orders import ActOrder, CaptureOrder, DubOrder, Order
+from server.jobs.attempt import Done, Progress
+from server.jobs.orders import ActOrder, DubOrder, Order, from_text, inside, parts_of
 from server.take import Tally
 
-Progress = Callable[[int, int | None], None]
 
+def carry_out(text: str, data: Path, folder: Path, progress: Progress) -> Done:
+    """Do what an order's text says, with its files in `data`, into a file in `folder` that appears only when whole.
 
-@dataclass(frozen=True, kw_only=True)
-class Done:
-    """What an attempt made."""
-
-    output: str  # name of the file in the attempt's folder
-    seconds: float  # of the result
-    frames: int
-    faceless: int = 0
-    notes: tuple[str, ...] = ()
-
-
-def carry_out(order: Order, folder: Path, progress: Progress) -> Done:
-    """Do what is ordered, into a file in `folder` that appears only when whole. Raises InputError."""
+    Raises InputError.
+    """
+    ordered = from_text(text)
+    order = inside(ordered, data)
     output = folder / f"output{order.suffix}"
-    output.unlink(missing_ok=True)  # of this same attempt, begun anew
+    called = {str(data / path): f"the {part}" for path, part in parts_of(ordered) if not path.is_absolute()}
+    called[str(output)] = "the result"
     try:
         tally, seconds = _carry_out(order, output, progress)
     except InputError as error:
-        raise InputError(_in_parts(str(error), order, output)) from error
+        raise InputError(_called(str(error), called)) from error
     lasting(output)
-    notes = tuple(_in_parts(note, order, output) for note in tally.notes)
+    notes = tuple(_called(note, called) for note in tally.notes)
     return Done(output=output.name, seconds=float(seconds), frames=tally.frames, faceless=tally.faceless, notes=notes)
+
+
+def _called(text: str, names: Mapping[str, str]) -> str:
+    for path, name in names.items():
+        text = text.replace(path, name)
+    return text
 
 
 def _carry_out(order: Order, output: Path, progress: Progress) -> tuple[Tally, Fraction]:
@@ -74,24 +72,3 @@ def lasting(path: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
-
-
-def _in_parts(text: str, order: Order, output: Path) -> str:
-    for path, part in {**dict(_parts(order)), output: "the result"}.items():
-        text = text.replace(str(path), part)
-    return text
-
-
-def _parts(record: Any) -> list[tuple[Path, str]]:
-    """Files of an order, and what each is in it."""
-    out: list[tuple[Path, str]] = []
-    for field in fields(record):
-        value = getattr(record, field.name)
-        if isinstance(value, Path):
-            out.append((value, f"the {field.name}"))
-        elif hasattr(value, "__dataclass_fields__"):
-            out += _parts(value)
-    return out
-
-
-__all__ = ["CaptureOrder", "Done", "carry_out", "lasting", "length_of"]

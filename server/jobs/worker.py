@@ -18,8 +18,9 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Protocol
 
-from server.jobs.attempt import Attempt, Doing, Failed, Limits
+from server.jobs.attempt import BEAT_S, Doing, Done, Failed, Forked, Limits
 from server.jobs.records import Claim, LeaseError
 from server.jobs.store import Store, open_store
 from server.logs import Style, tell
@@ -27,7 +28,6 @@ from server.logs import Style, tell
 log = logging.getLogger("server.jobs.worker")  # run as a program, its own name is __main__
 
 IDLE_S = 0.3  # how often it is looked for a task while there was none
-BEAT_S = 1.0  # how often a task's progress is written, and found out that it was cancelled
 NICE = 10  # live sessions go first
 
 
@@ -42,23 +42,32 @@ class Settings:
     cores: tuple[int, ...]  # the only ones it runs on; none is all
     log: Style
     quiet: bool
+    parallel: int = 1  # tasks at once, of a worker that has others do them
 
     def as_line(self) -> bytes:
         return json.dumps(asdict(self)).encode() + b"\n"
 
 
+class Executor(Protocol):
+    def execute(self, claim: Claim, folder: Path, beat: Callable[[float], None]) -> Done | Failed:
+        """Do what is claimed, writing into `folder`; call `beat` with the progress at least once a second.
+
+        What `beat` raises ends the work at once, and goes on.
+        """
+
+
+class _StoppingError(Exception):
+    """The worker is to stop."""
+
+
 class Worker:
-    def __init__(
-        self, name: str, store: Store, data: Path, doing: Callable[[Claim], Doing], stop: tuple[int, ...]
-    ) -> None:
-        """`doing` makes of a claim what has to be done; a descriptor of `stop` becomes readable to stop."""
+    def __init__(self, name: str, store: Store, data: Path, executor: Executor, stop: tuple[int, ...]) -> None:
+        """A descriptor of `stop` becomes readable to stop."""
         self._name = name
         self._store = store
         self._data = data
-        self._doing = doing
+        self._executor = executor
         self._stop = stop
-        work = store.tariff.work
-        self._limits = Limits(cpu_s=work.cpu_s, memory_mb=work.memory_mb)
 
     def run(self) -> None:
         while not self._stopped(0):
@@ -66,9 +75,11 @@ class Worker:
             if claim is None:
                 self._stopped(IDLE_S)
                 continue
+            log.info("a task begins", extra={"task": claim.task.id, "kind": claim.task.kind})
             try:
                 self._work(claim)
             except LeaseError as error:
+                shutil.rmtree(self._data / claim.folder, ignore_errors=True)
                 log.info("a task was taken away", extra={"task": claim.task.id, "why": str(error)})
 
     def _stopped(self, wait_s: float) -> bool:
@@ -76,51 +87,39 @@ class Worker:
 
     def _work(self, claim: Claim) -> None:
         folder = self._data / claim.folder
-        log.info("a task begins", extra={"task": claim.task.id, "kind": claim.task.kind})
-        attempt = Attempt(self._doing(claim), folder, self._limits)
-        try:
-            if not self._watch(attempt, claim):
-                attempt.kill()
-                self._store.hand_back(claim)
-                log.info("a task is handed back", extra={"task": claim.task.id})
-                return
-            result = attempt.result()
-            if isinstance(result, Failed):
-                shutil.rmtree(folder, ignore_errors=True)
-                task = self._store.fail(claim, result.failure, result.code, for_good=result.for_good)
-            else:
-                task = self._store.finish(claim, [f"{claim.folder}/{result.output}"], result.seconds)
-            said = {"state": task.state.value, "cpu_s": round(attempt.cpu_s, 1), "peak_mb": round(attempt.peak_mb)}
-            log.info("a task ends", extra={"task": task.id, "attempt": task.attempts, **said})
-        except BaseException:  # the lease is lost, or the database: nobody will want what it makes
-            attempt.kill()
-            raise
-        finally:
-            attempt.close()
+        last = time.monotonic()
 
-    def _watch(self, attempt: Attempt, claim: Claim) -> bool:
-        """Until the attempt has no more to say; False if the worker is to stop first."""
-        beat = time.monotonic()
-        while True:
-            ready, _, _ = select.select([attempt.pipe, *self._stop], [], [], BEAT_S)
-            if set(ready) & set(self._stop):
-                return False
-            if attempt.pipe in ready and not attempt.listen():
-                return True
-            if time.monotonic() - beat >= BEAT_S:
-                self._store.heartbeat(claim, attempt.progress)
-                beat = time.monotonic()
+        def beat(progress: float) -> None:
+            nonlocal last
+            if self._stopped(0):
+                raise _StoppingError
+            if time.monotonic() - last >= BEAT_S:
+                self._store.heartbeat(claim, progress)
+                last = time.monotonic()
+
+        try:
+            result = self._executor.execute(claim, folder, beat)
+        except _StoppingError:
+            shutil.rmtree(folder, ignore_errors=True)
+            self._store.hand_back(claim)
+            log.info("a task is handed back", extra={"task": claim.task.id})
+            return
+        if isinstance(result, Failed):
+            shutil.rmtree(folder, ignore_errors=True)
+            task = self._store.fail(claim, result.failure, result.code, for_good=result.for_good)
+        else:
+            task = self._store.finish(claim, [f"{claim.folder}/{result.output}"], result.seconds)
+        log.info("a task ends", extra={"task": task.id, "attempt": task.attempts, "state": task.state.value})
 
 
 def ordered(data: Path) -> Callable[[Claim], Doing]:
     """What a claim's order asks for, with its files in the data folder."""
     import mediapipe  # noqa: F401 - loaded once, before any task's process is forked
 
-    from server.jobs.orders import from_text, inside
     from server.jobs.work import carry_out
 
     def doing(claim: Claim) -> Doing:
-        return lambda folder, progress: carry_out(inside(from_text(claim.task.order), data), folder, progress)
+        return lambda folder, progress: carry_out(claim.task.order, data, folder, progress)
 
     return doing
 
@@ -135,12 +134,13 @@ def stopping() -> tuple[int, ...]:
     return reading, sys.stdin.fileno()
 
 
-def main(making: Callable[[Path], Callable[[Claim], Doing]] = ordered) -> None:
+def received() -> Settings | None:
+    """What stdin says, and the process made ready for it; None where nobody is there any more."""
     from server.chatter import quiet_natives
 
     line = sys.stdin.buffer.readline()
     if not line:
-        return
+        return None
     told = json.loads(line)
     settings = Settings(**{**told, "cores": tuple(told["cores"])})
     if settings.cores and hasattr(os, "sched_setaffinity"):
@@ -148,9 +148,26 @@ def main(making: Callable[[Path], Callable[[Claim], Doing]] = ordered) -> None:
     os.nice(NICE)
     quiet_natives()
     tell(settings.log, quiet=settings.quiet)
+    return settings
+
+
+def opened(settings: Settings) -> Store:
+    return open_store(
+        Path(settings.data), settings.database, None if settings.tariff is None else Path(settings.tariff)
+    )
+
+
+def limits_of(store: Store) -> Limits:
+    return Limits(cpu_s=store.tariff.work.cpu_s, memory_mb=store.tariff.work.memory_mb)
+
+
+def main(making: Callable[[Path], Callable[[Claim], Doing]] = ordered) -> None:
+    settings = received()
+    if settings is None:
+        return
     data = Path(settings.data)
-    store = open_store(data, settings.database, None if settings.tariff is None else Path(settings.tariff))
-    Worker(settings.name, store, data, making(data), stopping()).run()
+    store = opened(settings)
+    Worker(settings.name, store, data, Forked(making(data), limits_of(store)), stopping()).run()
     store.close()
 
 

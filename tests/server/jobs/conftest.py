@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,14 +104,24 @@ def postgres() -> Iterator[str]:
         [programs / "initdb", "-D", data, "-U", "tester", "-A", "trust", "--no-sync"],
         user=user, cwd=folder, check=True, capture_output=True,
     )  # fmt: skip
-    command = [programs / "postgres", "-D", data, "-k", folder, "-c", "listen_addresses=", "-c", "fsync=off"]
+    command = [
+        str(programs / "postgres"),
+        "-D",
+        str(data),
+        "-k",
+        str(folder),
+        "-c",
+        "listen_addresses=",
+        "-c",
+        "fsync=off",
+    ]
     log = (folder / "log").open("wb")
     server = subprocess.Popen(command, user=user, cwd=folder, stdout=log, stderr=log)
     try:
         _await(lambda: (folder / ".s.PGSQL.5432").exists() and _answers(f"postgresql://tester@/postgres?host={folder}"))
         yield f"postgresql://tester@/{{}}?host={folder}"
     finally:
-        server.terminate()
+        server.send_signal(signal.SIGINT)  # which does not wait for clients to leave
         server.wait(30)
         log.close()
         shutil.rmtree(folder, ignore_errors=True)
@@ -127,8 +139,6 @@ def _answers(url: str) -> bool:
 
 
 def _await(condition: Callable[[], bool], seconds: float = 60) -> None:
-    import time
-
     until = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until, "PostgreSQL did not come up"

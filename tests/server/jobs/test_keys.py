@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hmac
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -49,16 +51,14 @@ def test_nonsense_opens_nothing(store: Store, nonsense: str) -> None:
 
 
 def test_a_known_and_an_unknown_key_are_compared_alike(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    import server.jobs.keys as keys
-
     compared: list[tuple[int, int]] = []
-    real = keys.hmac.compare_digest
+    real: Callable[[str, str], bool] = hmac.compare_digest
 
     def seen(a: str, b: str) -> bool:
         compared.append((len(a), len(b)))
         return real(a, b)
 
-    monkeypatch.setattr(keys.hmac, "compare_digest", seen)
+    monkeypatch.setattr(hmac, "compare_digest", seen)
     store.keys.look_up(store.keys.create("ann", "paid").secret)
     store.keys.look_up("key_" + "0" * 128)
     store.keys.look_up("nonsense")

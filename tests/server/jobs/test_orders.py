@@ -64,7 +64,7 @@ def test_an_order_that_is_not_understood_is_refused(change: dict[str, Any], said
 
 
 def test_an_order_without_what_it_needs_is_refused() -> None:
-    with pytest.raises(InputError, match="the order of act is not complete"):
+    with pytest.raises(InputError, match="act lacks options, performance"):
         order_of("act", {"character": "a.png"})
     with pytest.raises(InputError, match="nothing to be said"):
         order_of("lip_sync", {"clip": "c.mp4", "options": {}})
