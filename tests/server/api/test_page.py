@@ -150,7 +150,7 @@ def test_what_cannot_be_dubbed_is_told_in_words(browser: Any, working: Served, f
         )
         page.page.set_input_files("#dub-speech", files / "sound.wav")
         page.page.click("#dub button[type=submit]")
-        page.says("dub", "Notes.mp4 holds no media that can be read; wanted a picture, video or sound.")
+        page.says("dub", "notes.mp4 holds no media that can be read; wanted a picture, video or sound.")
         page.shot("dub-refused")
         page.page.set_input_files("#dub-source", files / "clip.mp4")
         page.page.click("#dub button[type=submit]")
@@ -209,7 +209,7 @@ def test_a_key_is_made_shown_once_used_and_revoked(
             page.go("jobs")
             page.says("jobs", "Nothing was ordered yet")
             with opened(browser, f"{url}/#jobs", forgive="401") as stranger:
-                stranger.says("jobs", "Enter a key under Keys")
+                stranger.says("jobs", "This server wants a key. Enter one under Keys")
                 stranger.shot("jobs-locked")
                 stranger.go("keys")
                 stranger.says("keys", "This server wants a key")
