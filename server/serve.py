@@ -69,12 +69,10 @@ def serve(options: ServeOptions, *, quiet: bool = False) -> None:
     try:
         options.data.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"{options.data} cannot be made; wanted a folder to keep characters in") from error
+        raise InputError(f"{options.data} cannot be made; wanted a folder for what the server keeps") from error
     tell(options.log, quiet=quiet)
     address = f"http://{options.host}:{listening.getsockname()[1]}"
     service, pool = _service(options, address, quiet)
-    if not quiet:
-        print(f"understudy: {address}/  (Ctrl+C stops)", flush=True)
     house = House(Cast(options.data), origins=frozenset(options.origins), voice=_voice(options))
     if sender is not None:
         house.outputs.append(sender)
@@ -86,6 +84,8 @@ def serve(options: ServeOptions, *, quiet: bool = False) -> None:
         house.beside.append(studio.run)
     threading.Thread(target=house.warm, name="warm", daemon=True).start()
     pool.start()
+    if not quiet:
+        print(f"understudy: {address}/  (Ctrl+C stops)", flush=True)
     try:
         run(house, listening, service)
     finally:

@@ -16,7 +16,8 @@ import json
 import logging
 from typing import Any
 
-from fastapi import HTTPException, WebSocket, WebSocketDisconnect
+from fastapi import WebSocket, WebSocketDisconnect
+from starlette.exceptions import HTTPException
 
 from server.api.service import Service
 from server.house import House, close

@@ -149,6 +149,8 @@ class Fetcher:
                 connection.endheaders(body if method == "POST" else None)
                 with connection.getresponse() as answer:
                     yield answer
+                if stop.stopped:  # what was cut looks like an end where no length was told
+                    raise TimeoutError
         except (OSError, http.client.HTTPException, UnicodeError) as error:
             told = (
                 f"did not answer within {self._limits.seconds:g} s"

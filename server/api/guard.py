@@ -13,8 +13,8 @@ import secrets
 import time
 from collections.abc import Callable
 
-from fastapi import HTTPException
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.api.problems import ApiError
@@ -66,7 +66,7 @@ class Guard:
             REQUEST.reset(token)
 
     async def _http(self, scope: Scope, receive: Receive, send: Send, headers: Headers, id: str) -> None:
-        begun, status, path = time.perf_counter(), 500, scope["path"]
+        begun, status, path = time.perf_counter(), 0, scope["path"]
 
         async def answering(message: Message) -> None:
             nonlocal status
@@ -81,8 +81,13 @@ class Guard:
             await self._app(scope, _bounded(receive, headers, self._most(path)), answering)
         except HTTPException as error:  # before the application, which answers its own
             await _refuse(answering, error)
+        except Exception:
+            log.exception("a request failed", extra={"method": scope["method"], "path": path})
+            if status:
+                raise  # the answer has begun: all that is left is to break it off
+            await _refuse(answering, ApiError(500, "the server failed; its log says why under the id of this request"))
         finally:
-            quiet = scope["method"] in _SAFE and status < 500
+            quiet = scope["method"] in _SAFE and status < 500  # pages ask how tasks are going all the time
             told = {"method": scope["method"], "path": path, "status": status, "ms": _ms(begun)}
             log.log(logging.DEBUG if quiet else logging.INFO, "a request is answered", extra=told)
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from fastapi import FastAPI, WebSocket
+from fastapi.responses import FileResponse
 
 from server.api import account, tasks, uploads
 from server.api.events import Pulse, events
@@ -10,6 +13,7 @@ from server.api.service import Service
 from server.api.webhooks import Patience, Webhooks
 from server.house import House
 
+DOCS = Path(__file__).parents[1] / "studio" / "api.html"
 MAX_BODY = 32 << 20  # two data: URIs fit
 FORM = 1 << 20  # around a file
 
@@ -19,6 +23,11 @@ def mount(app: FastAPI, house: House, service: Service) -> None:
     app.state.service = service
     for module in (tasks, uploads, account):
         app.include_router(module.router)
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> FileResponse:
+        return FileResponse(DOCS)
+
     pulse = Pulse(service)
 
     @app.websocket("/v1/events")

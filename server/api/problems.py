@@ -59,11 +59,6 @@ def handle(app: FastAPI) -> None:
         wait = {} if error.retry_after_s is None else {"Retry-After": f"{error.retry_after_s:.0f}"}
         return _problem(status, str(error), wait)
 
-    @app.exception_handler(Exception)
-    async def failed(_: Request, error: Exception) -> JSONResponse:
-        """Ours to mend; starlette raises it again, so the log has it."""
-        return _problem(500, "the server failed; its log says why under the id of this request", {})
-
 
 def _problem(status: int, error: str, headers: dict[str, str]) -> JSONResponse:
     return JSONResponse({"error": error}, status, headers)

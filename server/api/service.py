@@ -29,7 +29,7 @@ from server.api.probe import Kind, ProbeLimits
 from server.api.problems import ApiError, bad_field
 from server.api.shapes import Created, Credits, TaskDetails
 from server.api.signing import LINK_S, Signer, load_signer
-from server.jobs.orders import as_text, kind_of
+from server.jobs.orders import as_text, from_text, kind_of, paths_of
 from server.jobs.records import State, Submission, Task
 from server.jobs.store import Store
 
@@ -37,6 +37,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 _DETAILS: TypeAdapter[TaskDetails] = TypeAdapter(TaskDetails)
+UPLOADS = "uploads"  # the folder of them, in the data folder
 INTAKES = 8  # files taken in at once
 INTAKES_EACH = 4  # of one account
 
@@ -102,7 +103,7 @@ class Service:
         kind = kind_of(ordered.order)
         submitted = self.store.submit(
             Submission(
-                owner=owner, kind=kind, order=as_text(ordered.order), seconds=ordered.seconds, uploads=ordered.uploads,
+                owner=owner, kind=kind, order=as_text(ordered.order), seconds=ordered.seconds, uploads=tuple(dict.fromkeys(ordered.uploads)),
                 idempotency_key=idempotency_key, webhook=webhook,
             )
         )  # fmt: skip
@@ -115,7 +116,7 @@ class Service:
     def details(self, task: Task, base: str) -> TaskDetails:
         """A task as it is answered, with links that begin with `base`."""
         told: dict[str, object] = {
-            "id": task.id, "created_at": moment(task.created), "kind": task.kind, "status": task.state.value,
+            "id": task.id, "created_at": moment(task.created), "kind": task.kind, "status": task.state.value, "name": self._name(task),
             "cost" if task.state.is_over else "estimated_cost": Credits(credits=task.cost),
         }  # fmt: skip
         if task.state is State.RUNNING:
@@ -126,6 +127,12 @@ class Service:
         elif task.state is State.SUCCEEDED:
             told["output"] = [self.link(base, task, number) for number in range(len(task.outputs))]
         return _DETAILS.validate_python(told)
+
+    def _name(self, task: Task) -> str | None:
+        """What a client called the first file of a task."""
+        path = next((path for path in paths_of(from_text(task.order)) if path.parts[0] == UPLOADS), None)
+        upload = None if path is None else self.store.uploads.get(path.parts[1])
+        return None if upload is None else upload.name
 
     def link(self, base: str, task: Task, number: int) -> str:
         """Where an output can be had for a day by whoever has the link."""

@@ -156,6 +156,7 @@ class _Task(Shape):
     id: str
     created_at: datetime
     kind: Literal["act", "lip_sync", "capture"] = Field(description="Beyond Runway's: what is done.")
+    name: str | None = Field(description="Beyond Runway's: what its first file was called, while that is known.")
 
 
 class Pending(_Task):

@@ -12,7 +12,7 @@ from fastapi.responses import FileResponse
 
 from server.api.asking import Base, Held, IdempotencyKey, Owner
 from server.api.problems import ApiError, answered
-from server.api.service import Service, created
+from server.api.service import UPLOADS, Service, created
 from server.api.shapes import (
     CaptureRequest,
     CharacterPerformanceRequest,
@@ -96,7 +96,7 @@ def retry(id: str, service: Held, owner: Owner, idempotency_key: IdempotencyKey 
     task = _found(service.store.task(_known(id), owner))
     if not task.state.is_over:
         raise ApiError(400, f"the task is {task.state.value}; wanted one that is over")
-    paths = [path for path in paths_of(from_text(task.order)) if path.parts[0] == "uploads"]
+    paths = [path for path in paths_of(from_text(task.order)) if path.parts[0] == UPLOADS]
     if not all((service.data / path).exists() for path in paths):
         raise ApiError(400, "what the task was made of is no longer here; order it anew")
     submitted = service.store.submit(
@@ -109,10 +109,8 @@ def retry(id: str, service: Held, owner: Owner, idempotency_key: IdempotencyKey 
     return created(submitted.task)
 
 
-@router.api_route(
-    "/v1/outputs/{id}/{file}", methods=["GET", "HEAD"], response_class=FileResponse, operation_id="output",
-    responses=answered(400, 403, 404),
-)  # fmt: skip
+@router.head("/v1/outputs/{id}/{file}", include_in_schema=False)
+@router.get("/v1/outputs/{id}/{file}", response_class=FileResponse, responses=answered(400, 403, 404))
 def output(
     id: str,
     file: str,

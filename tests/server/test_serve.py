@@ -424,7 +424,7 @@ def test_characters_are_listed_shown_added_and_refused(at: str, face: Rgb, tmp_p
         f"http://{at}/v1/characters", files={"picture": ("dark.png", (tmp_path / "dark.png").read_bytes())}, timeout=120
     )
     assert refused.status_code == 422
-    assert refused.json()["detail"] == "dark.png shows no face; wanted one at least 64 px wide"
+    assert refused.json()["error"] == "dark.png shows no face; wanted one at least 64 px wide"
     assert httpx.get(f"http://{at}/v1/characters/..%2F..%2Fetc/picture").status_code == 404
 
 

@@ -1,0 +1,59 @@
+"""Uploads: what a client calls a file is never where it lies, and only who was answered may send it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.server.api.conftest import Served
+
+pytestmark = pytest.mark.slow
+
+
+def started(served: Served, name: str) -> tuple[str, dict[str, str]]:
+    answer = served.ask("POST", "/v1/uploads", {"filename": name, "type": "ephemeral"}).json()
+    return answer["uploadUrl"], answer["fields"]
+
+
+@pytest.mark.parametrize("name", ["../../../tmp/evil.png", "..\\..\\evil.png", "/etc/cron.d/evil", "a/../../b.png", "💥.png", "x" * 255, ".", "c:evil"])  # fmt: skip
+def test_a_name_never_becomes_a_path(served: Served, files: Path, name: str) -> None:
+    def elsewhere() -> set[Path]:
+        ours = ("uploads", "characters")
+        everything = {p.relative_to(served.data.parent) for p in served.data.parent.rglob("*")}
+        return {p for p in everything if not set(ours) & set(p.parts) and not p.name.startswith("jobs.")}
+
+    before = elsewhere()
+    url, fields = started(served, name)
+    sent = httpx.post(url, data=fields, files={"file": (name, (files / "picture.png").read_bytes())})
+    assert sent.status_code == 204
+    assert elsewhere() == before
+    id = url.rpartition("/")[2]
+    assert sorted(p.stem for p in (served.data / "uploads" / id).iterdir()) == ["facts", "upload"]
+
+
+def test_an_upload_is_taken_once_and_with_its_own_fields(served: Served, files: Path) -> None:
+    picture = {"file": ("a.png", (files / "picture.png").read_bytes())}
+    url, fields = started(served, "a.png")
+    other, _ = started(served, "b.png")
+    assert httpx.post(other, data=fields, files=picture).status_code == 403
+    assert httpx.post(url, data=fields | {"expires": "1"}, files=picture).status_code == 403
+    assert httpx.post(url, data=fields).status_code == 400
+    assert httpx.post(url, data=fields, files=picture).status_code == 204
+    again = httpx.post(url, data=fields, files=picture)
+    assert (again.status_code, again.json()["error"]) == (400, "the upload is here already; ask for another")
+
+
+def test_a_file_that_is_none_of_ours_is_refused_as_it_comes(served: Served) -> None:
+    runwayml = pytest.importorskip("runwayml", reason="runwayml is the client; pip install runwayml")
+    with pytest.raises(runwayml.APIStatusError, match="Upload failed with status 400") as refused:
+        served.client().uploads.create_ephemeral(file=("a.mp4", b"not a film"))
+    assert "holds no media" in str(refused.value.body)
+
+
+def test_a_file_that_has_not_come_cannot_be_worked_on(served: Served) -> None:
+    answer = served.ask("POST", "/v1/uploads", {"filename": "a.mp4"}).json()
+    body = {"reference": {"type": "video", "uri": answer["runwayUri"]}}
+    said = served.ask("POST", "/v1/capture", body).json()["issues"][0]["message"]
+    assert said == f"{answer['runwayUri']} has not arrived; wanted its file sent to its uploadUrl first"
