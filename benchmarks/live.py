@@ -102,7 +102,7 @@ async def stream(url: str, pictures: list[bytes], seconds: float, fps: float) ->
     )  # fmt: skip
 
 
-def _client(url: str, pictures: list[bytes], seconds: float, fps: float, out: Queue[Measured]) -> None:
+def client(url: str, pictures: list[bytes], seconds: float, fps: float, out: Queue[Measured]) -> None:
     out.put(asyncio.run(stream(url, pictures, seconds, fps)))
 
 
@@ -121,16 +121,15 @@ def measure(seconds: float, sessions: int, fps: float, soak: bool) -> list[Measu
             context = multiprocessing.get_context("spawn")
             out: Queue[Measured] = context.Queue()
             url = f"ws://{found[1]}/v1/live"
-            clients = [
-                context.Process(target=_client, args=(url, pictures, seconds, fps, out)) for _ in range(sessions)
-            ]
-            for client in clients:
-                client.start()
+            arguments = url, pictures, seconds, fps, out
+            clients = [context.Process(target=client, args=arguments) for _ in range(sessions)]
+            for process in clients:
+                process.start()
             if soak:
-                _watch(server.pid, [c.sentinel for c in clients])
+                _watch(server.pid, [process.sentinel for process in clients])
             results = [out.get() for _ in clients]
-            for client in clients:
-                client.join()
+            for process in clients:
+                process.join()
             return results
         finally:
             server.send_signal(signal.SIGTERM)

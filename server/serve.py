@@ -99,7 +99,7 @@ def _service(options: ServeOptions, address: str, quiet: bool) -> tuple[Service,
     from server.jobs.store import open_store
 
     store = open_store(options.data, options.database, options.tariff)
-    pool = PoolOptions(workers=options.workers, log=options.log, quiet=quiet)
+    pool = PoolOptions(workers=options.workers, executor=options.executor, log=options.log, quiet=quiet)
     told = ServiceOptions(
         public_url=options.public_url, trusted_hosts=options.trusted_hosts, voice_command=options.voice_command
     )  # fmt: skip

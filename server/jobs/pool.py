@@ -15,8 +15,9 @@ import sys
 import threading
 import time
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal
 
 from runtime.errors import InputError
 from server.jobs.store import Store
@@ -33,14 +34,20 @@ GRACE_S = 10.0  # workers that have not stopped by then are killed
 HASTY_S = 2.0  # a worker that lived no longer is not replaced before that
 
 
+PROGRAMS = {"local": ("-m", "server.jobs.worker"), "ray": ("-m", "server.jobs.cluster")}
+
+
 @dataclass(frozen=True, kw_only=True)
 class PoolOptions:
     workers: int = 1  # tasks worked on at once; 0 only keeps the house
     log: Style = "text"
     quiet: bool = False
-    program: tuple[str, ...] = ("-m", "server.jobs.worker")  # what a worker is, in arguments of Python
+    executor: Literal["local", "ray"] = "local"  # who does them: processes of this machine, or a cluster
+    program: tuple[str, ...] | None = None  # what a worker is, in arguments of Python; None is the executor's
 
     def __post_init__(self) -> None:
+        if self.executor not in PROGRAMS:
+            raise ValueError(f"--executor is {self.executor!r}; wanted {', '.join(PROGRAMS)}")
         if self.workers < 0:
             raise ValueError(f"--workers is {self.workers}; wanted 0 or more")
 
@@ -67,9 +74,10 @@ class Pool:
         self._options = options
         self._database = database or store.database.url
         self._tariff = tariff
-        self._slots = [
-            _Slot(f"{socket.gethostname()}/{n}", cores) for n, cores in enumerate(shares(options.workers))
-        ]  # fmt: skip
+        cores = (
+            shares(options.workers) if options.executor == "local" else [()]
+        )  # one process gives a cluster its tasks
+        self._slots = [_Slot(f"{socket.gethostname()}/{n}", share) for n, share in enumerate(cores)]
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._look_after, name="pool", daemon=True)
         self._lock: IO[str] | None = None
@@ -81,6 +89,8 @@ class Pool:
 
     def start(self) -> None:
         """Raises InputError where another pool has the data folder."""
+        if self._options.executor == "ray" and find_spec("ray") is None:
+            raise InputError("--executor ray needs Ray; pip install understudy[cluster]")
         self._lock = _own(self._data)
         for slot in self._slots:
             self._fill(slot)
@@ -132,12 +142,12 @@ class Pool:
         settings = Settings(
             name=slot.name, data=str(self._data), database=self._database,
             tariff=None if self._tariff is None else str(self._tariff), cores=slot.cores, log=self._options.log,
-            quiet=self._options.quiet,
+            quiet=self._options.quiet, parallel=1 if self._options.executor == "local" else self._options.workers,
         )  # fmt: skip
         few = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         slot.begun = time.monotonic()
         slot.process = subprocess.Popen(
-            [sys.executable, *self._options.program], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+            [sys.executable, *(self._options.program or PROGRAMS[self._options.executor])], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
             env={**os.environ, **few}, start_new_session=True,
         )  # fmt: skip
         assert slot.process.stdin is not None

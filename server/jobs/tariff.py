@@ -44,6 +44,7 @@ class Work:
     patience_s: float
     cpu_s: int
     memory_mb: int
+    segment_s: float
     upload_days: float
     output_days: float
     event_days: float

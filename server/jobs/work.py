@@ -7,7 +7,8 @@ where it lies, in whatever is said of it.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -26,18 +27,28 @@ def carry_out(text: str, data: Path, folder: Path, progress: Progress) -> Done:
 
     Raises InputError.
     """
-    ordered = from_text(text)
-    order = inside(ordered, data)
+    order = inside(from_text(text), data)
     output = folder / f"output{order.suffix}"
-    called = {str(data / path): f"the {part}" for path, part in parts_of(ordered) if not path.is_absolute()}
-    called[str(output)] = "the result"
-    try:
+    names = parts_by_path(text, data)
+    with in_the_clients_words(names):
         tally, seconds = _carry_out(order, output, progress)
-    except InputError as error:
-        raise InputError(_called(str(error), called)) from error
     lasting(output)
-    notes = tuple(_called(note, called) for note in tally.notes)
+    notes = tuple(_called(note, names) for note in tally.notes)
     return Done(output=output.name, seconds=float(seconds), frames=tally.frames, faceless=tally.faceless, notes=notes)
+
+
+def parts_by_path(text: str, data: Path) -> dict[str, str]:
+    """What the files are called that a client sent: by their part in the order. A file of this machine keeps its name."""
+    return {str(data / path): f"the {part}" for path, part in parts_of(from_text(text)) if not path.is_absolute()}
+
+
+@contextmanager
+def in_the_clients_words(names: Mapping[str, str]) -> Iterator[None]:
+    """An InputError from inside tells of no path in the data folder."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(_called(str(error), names)) from error
 
 
 def _called(text: str, names: Mapping[str, str]) -> str:

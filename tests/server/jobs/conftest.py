@@ -46,6 +46,7 @@ lease_s = 20
 patience_s = 600
 cpu_s = 600
 memory_mb = 4096
+segment_s = 60
 upload_days = 1
 output_days = 30
 event_days = 7
