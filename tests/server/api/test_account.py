@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     data = tmp_path_factory.mktemp("keyed")
-    with serving(data, options=("--workers", "0")) as running:
+    with serving(data) as running:
         store = open_store(data)
         yield Served(running, store, data)
         store.close()

@@ -53,7 +53,7 @@ def browser() -> Iterator[Any]:
 def working(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A server with a worker."""
     data = tmp_path_factory.mktemp("working")
-    with serving(data) as running:
+    with serving(data, options=("--workers", "1")) as running:
         store = open_store(data)
         yield Served(running, store, data)
         store.close()
@@ -192,7 +192,7 @@ def test_jobs_move_as_they_are_worked_on_and_can_be_cancelled_tried_again_and_de
 def test_a_key_is_made_shown_once_used_and_revoked(
     browser: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> None:  # fmt: skip
-    with serving(tmp_path_factory.mktemp("keyed"), options=("--workers", "0")) as running:
+    with serving(tmp_path_factory.mktemp("keyed")) as running:
         url = f"http://{running.at}"
         with opened(browser, url, forgive="401", permissions=["clipboard-read", "clipboard-write"]) as page:
             page.go("keys")
