@@ -199,7 +199,7 @@ def test_a_key_is_made_shown_once_used_and_revoked(
             page.says("keys", "No key has been made")
             page.page.fill("#key-owner", "alice")
             page.page.press("#key-owner", "Enter")
-            page.says("keys", "Your key is good")
+            page.says("keys", "Your key is good: tier studio, 10000 credits left")
             page.page.click("#keys .made button >> text=Copy")
             secret = page.page.evaluate("navigator.clipboard.readText()")
             assert secret.startswith("key_")
