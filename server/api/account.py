@@ -107,6 +107,8 @@ def make_key(asked: KeyRequest, service: Held) -> KeyMade:
         made = service.store.keys.create(asked.owner, asked.tier)
     except InputError as error:
         raise bad_field("owner" if asked.owner in str(error) else "tier", error) from error
+    if asked.credits:
+        service.store.grant(asked.owner, asked.credits)
     return KeyMade(**_shown(made.key).model_dump(), secret=made.secret)
 
 

@@ -131,6 +131,7 @@ class UsageRequest(Shape):
 class KeyRequest(Shape):
     owner: str = Field(min_length=1, max_length=80, pattern=r"^[\w .@-]+$", description="Whose account it opens.")
     tier: str = Field(default="studio", max_length=40, description="One of the tariff's.")
+    credits: int = Field(default=0, ge=0, le=10**9, description="Added to the account.")
 
 
 # What is answered

@@ -18,11 +18,14 @@ class Keys {
       make("div", { className: "row end" }, make("button", { type: "submit" }, "Use it"), make("button", { type: "button", onclick: (event) => { this.mine.value = ""; this.use(event); } }, "Forget it")));
     this.owner = make("input", { type: "text", id: "key-owner", required: true, maxLength: 80, autocomplete: "off", placeholder: "Who it is for" });
     this.tier = make("select", { id: "key-tier" });
+    this.credits = make("input", { type: "number", id: "key-credits", min: 0, max: 1e9, step: 1, value: 10000, required: true });
     this.making = make("form", { className: "panel", hidden: true, onsubmit: (event) => this.make(event) },
       make("label", { htmlFor: "key-owner" }, "Account", this.owner), make("label", { htmlFor: "key-tier" }, "Tier", this.tier),
+      make("label", { htmlFor: "key-credits" }, "Credits to begin with", this.credits),
       make("div", { className: "row end" }, make("button", { type: "submit", className: "first" }, "Make a key")));
     this.made = make("div", { className: "panel made", hidden: true });
     this.list = make("ul", { className: "jobs", "aria-label": "Keys" });
+    this.listed = null;
   }
 
   async load() {
@@ -33,22 +36,24 @@ class Keys {
       this.making.hidden = !access.mayManageKeys;
       this.list.hidden = !access.mayManageKeys;
       if (!this.tier.options.length) this.tier.replaceChildren(...access.tiers.map((name) => make("option", { value: name, selected: name === "studio" }, name)));
-      this.tell(access);
+      this.tell(access, access.needsKey && access.isLetIn ? await ask("GET", "/v1/organization") : null);
       if (access.mayManageKeys) this.show(await ask("GET", "/v1/keys"));
     } catch (error) {
       this.status.fail(error);
     }
   }
 
-  tell({ needsKey, isLetIn, mayManageKeys }) {
+  tell({ needsKey, isLetIn, mayManageKeys }, account) {
     if (!needsKey && isLetIn) this.status.say("No key has been made: only this machine is let in, and needs none. From the first key on, everybody needs one.");
     else if (!needsKey) this.status.say("No key has been made, so only the server's own machine is let in. Make one there: understudy keys create NAME.", true);
     else if (!isLetIn) this.status.say(currentKey() ? "The key that this browser uses is not known, or was revoked. Enter another." : "This server wants a key. Enter the one you were given.", true);
-    else if (!mayManageKeys) this.status.say("Your key is good. Keys are made and revoked at the server's own machine.");
-    else this.status.say("Your key is good.");
+    else this.status.say(`Your key is good: tier ${account.tier.name}, ${account.creditBalance} credits left.${mayManageKeys ? "" : " Keys are made and revoked at the server's own machine."}`);
   }
 
   show(keys) {
+    const now = keys.map((key) => `${key.id} ${key.revokedAt}`).join();
+    if (now === this.listed) return; // a button that was pressed once stays so
+    this.listed = now;
     this.list.replaceChildren(...keys.reverse().map((key) => this.line(key)));
   }
 
@@ -76,7 +81,7 @@ class Keys {
     event.preventDefault();
     const isFirst = !this.access.needsKey;
     try {
-      const key = await ask("POST", "/v1/keys", { owner: this.owner.value.trim(), tier: this.tier.value });
+      const key = await ask("POST", "/v1/keys", { owner: this.owner.value.trim(), tier: this.tier.value, credits: Number(this.credits.value) });
       if (isFirst) useKey(key.secret); // or this page would be shut out by what it made
       this.present(key, isFirst);
       this.owner.value = "";

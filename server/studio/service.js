@@ -46,9 +46,10 @@ export async function ask(method, path, body) {
 }
 
 function refused(status, said) {
-  const found = said?.issues?.[0]?.message ?? said?.error ?? `The server answered ${status}`;
+  const found = status === 401 ? (key ? "the key that this browser uses is not known, or was revoked" : "this server wants a key")
+    : said?.issues?.[0]?.message ?? said?.error ?? `the server answered ${status}`;
   const next = {
-    401: "Enter a key under Keys, then try again.",
+    401: "Enter one under Keys, then try again.",
     413: "Make the file shorter or smaller, then try again.",
     429: "Wait a little, then try again.",
     500: "Try again; if it stays so, the server's log says why.",
@@ -56,7 +57,11 @@ function refused(status, said) {
   return new ServiceError(status, sentence(found) + (next ? ` ${next}` : ""));
 }
 
-export const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1).replace(/\.?$/, ".");
+// Our errors have no capital and no full stop; a file's name at the front stays as it is.
+export function sentence(text) {
+  const begin = /^[\w-]*[./]/.test(text.split(" ")[0]) ? text.charAt(0) : text.charAt(0).toUpperCase();
+  return begin + text.slice(1).replace(/\.?$/, ".");
+}
 
 // Send a file; returns its URI. `told(share)` while it goes, `signal` breaks off.
 export async function upload(file, told, signal) {

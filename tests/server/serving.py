@@ -49,7 +49,10 @@ class Running:
 
 @contextmanager
 def serving(data: Path, *, options: tuple[str, ...] = (), limits: str | None = None) -> Iterator[Running]:
-    """`understudy serve` until the end of the block. `limits`: arguments of `server.house.Limits` instead."""
+    """`understudy serve` until the end of the block, by itself without workers.
+
+    `limits`: arguments of `server.house.Limits` instead of options.
+    """
     command = [
         sys.executable,
         "-m",
@@ -61,6 +64,8 @@ def serving(data: Path, *, options: tuple[str, ...] = (), limits: str | None = N
         "json",
         "--data",
         str(data),
+        "--workers",
+        "0",
         *options,
     ]
     if limits is not None:

@@ -61,7 +61,7 @@ class Served:
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """No key has been made and nobody works on tasks but the test."""
     data = tmp_path_factory.mktemp("data")
-    with serving(data, options=("--workers", "0", "--trust-host", "127.0.0.1")) as running:
+    with serving(data, options=("--trust-host", "127.0.0.1")) as running:
         store = open_store(data)
         yield Served(running, store, data)
         store.close()

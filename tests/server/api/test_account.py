@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     data = tmp_path_factory.mktemp("keyed")
-    with serving(data, options=("--workers", "0")) as running:
+    with serving(data) as running:
         store = open_store(data)
         yield Served(running, store, data)
         store.close()
@@ -119,14 +119,16 @@ def test_without_credits_or_room_nothing_is_taken_and_it_is_said_when_to_come_ba
     answer = keyed.ask("POST", "/v1/capture", capture(files), authorization=f"Bearer {poor}")
     assert (answer.status_code, answer.json()["error"]) == (400, "this costs 1 credits and poor has 0")
     busy = keyed.store.keys.create("busy", "free").secret
+    uri = str(keyed.client(busy).uploads.create_ephemeral(file=files / "clip.mp4").uri)
+    body = {"reference": {"type": "video", "uri": uri}}
     statuses = [
-        keyed.ask("POST", "/v1/capture", capture(files), authorization=f"Bearer {busy}", idempotency_key=f"{i}")
+        keyed.ask("POST", "/v1/capture", body, authorization=f"Bearer {busy}", idempotency_key=f"{i}")
         for i in range(31)
     ]
     assert [a.status_code for a in statuses] == [200] * 30 + [429]
     assert statuses[-1].headers["retry-after"] == "60"
     with pytest.raises(runwayml.RateLimitError, match="may submit 30 tasks a minute"):
-        keyed.client(busy).post("/v1/capture", body=capture(files), cast_to=httpx.Response)
+        keyed.client(busy).post("/v1/capture", body=body, cast_to=httpx.Response)
     keyed.store.claim("test")  # one runs, so the tier has no room for the next
     assert keyed.client(busy).tasks.retrieve(statuses[5].json()["id"]).status == "THROTTLED"
 

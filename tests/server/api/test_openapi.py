@@ -35,7 +35,7 @@ class Asked:
 @pytest.fixture(scope="module")
 def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asked]:
     data = tmp_path_factory.mktemp("fuzzed")
-    with serving(data, options=("--workers", "0")) as running:
+    with serving(data) as running:
         store = open_store(data)
         secret = store.keys.create("fuzz", "studio").secret
         store.close()

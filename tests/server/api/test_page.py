@@ -53,7 +53,7 @@ def browser() -> Iterator[Any]:
 def working(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A server with a worker."""
     data = tmp_path_factory.mktemp("working")
-    with serving(data) as running:
+    with serving(data, options=("--workers", "1")) as running:
         store = open_store(data)
         yield Served(running, store, data)
         store.close()
@@ -150,7 +150,7 @@ def test_what_cannot_be_dubbed_is_told_in_words(browser: Any, working: Served, f
         )
         page.page.set_input_files("#dub-speech", files / "sound.wav")
         page.page.click("#dub button[type=submit]")
-        page.says("dub", "Notes.mp4 holds no media that can be read; wanted a picture, video or sound.")
+        page.says("dub", "notes.mp4 holds no media that can be read; wanted a picture, video or sound.")
         page.shot("dub-refused")
         page.page.set_input_files("#dub-source", files / "clip.mp4")
         page.page.click("#dub button[type=submit]")
@@ -192,14 +192,14 @@ def test_jobs_move_as_they_are_worked_on_and_can_be_cancelled_tried_again_and_de
 def test_a_key_is_made_shown_once_used_and_revoked(
     browser: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> None:  # fmt: skip
-    with serving(tmp_path_factory.mktemp("keyed"), options=("--workers", "0")) as running:
+    with serving(tmp_path_factory.mktemp("keyed")) as running:
         url = f"http://{running.at}"
         with opened(browser, url, forgive="401", permissions=["clipboard-read", "clipboard-write"]) as page:
             page.go("keys")
             page.says("keys", "No key has been made")
             page.page.fill("#key-owner", "alice")
             page.page.press("#key-owner", "Enter")
-            page.says("keys", "Your key is good")
+            page.says("keys", "Your key is good: tier studio, 10000 credits left")
             page.page.click("#keys .made button >> text=Copy")
             secret = page.page.evaluate("navigator.clipboard.readText()")
             assert secret.startswith("key_")
@@ -209,7 +209,7 @@ def test_a_key_is_made_shown_once_used_and_revoked(
             page.go("jobs")
             page.says("jobs", "Nothing was ordered yet")
             with opened(browser, f"{url}/#jobs", forgive="401") as stranger:
-                stranger.says("jobs", "Enter a key under Keys")
+                stranger.says("jobs", "This server wants a key. Enter one under Keys")
                 stranger.shot("jobs-locked")
                 stranger.go("keys")
                 stranger.says("keys", "This server wants a key")
