@@ -107,12 +107,13 @@ def serving(line: Sequence[str], log: Path) -> Iterator[Serving]:
 
 
 def _children(pid: int) -> list[int]:
-    """Of a process, whichever of its threads began them."""
+    """Of a process, whichever of its threads began them; those that lead a session, as workers and attempts do."""
     try:
         lists = [(task / "children").read_text() for task in Path(f"/proc/{pid}/task").iterdir()]
-    except OSError:  # it has ended
+        children = [int(child) for each in lists for child in each.split()]
+        return sorted(child for child in children if os.getsid(child) == child)
+    except OSError:  # one of them has ended
         return []
-    return sorted(int(child) for each in lists for child in each.split())
 
 
 # -- faults

@@ -44,6 +44,7 @@ from server.jobs.records import (
 from server.jobs.tariff import LOCAL, Tariff, load_tariff
 from server.jobs.uploads import Uploads
 
+NEWS, NEWS_S = 0.02, 2.0  # progress is written when it has grown by so much, no more often than that
 UNFINISHED = tuple(state.value for state in (*WAITING, State.RUNNING))
 
 
@@ -223,6 +224,12 @@ class Store:
     def claim(self, worker: str) -> Claim | None:
         """The task whose turn it is, for this worker alone while it keeps telling of itself; None if none waits."""
         now, lease = self.clock(), secrets.token_hex(16)
+        with self.database.reading() as connection:  # whoever idles keeps nobody from writing
+            if (
+                connection.execute(select(tasks.c.id).where(tasks.c.state == State.PENDING.value).limit(1)).first()
+                is None
+            ):
+                return None
         with self.database.writing() as connection:
             row = line.next_in_line(connection, now, self.tariff)
             if row is None:
@@ -236,11 +243,20 @@ class Store:
             return Claim(task=line.task_of(self._row(connection, row.id)), lease=lease)
 
     def heartbeat(self, claim: Claim, progress: float) -> None:
-        """Keep the lease and tell how far the task is, 0..1. Raises LeaseError."""
-        now = self.clock()
+        """Keep the lease and tell how far the task is, 0..1. Raises LeaseError.
+
+        Nothing is written while there is little news, since all who work share one writer.
+        """
+        now, lease_s = self.clock(), self.tariff.work.lease_s
+        with self.database.reading() as connection:
+            row = self._held(connection, claim)
+        since = now - (row.expires - lease_s)
+        has_news = progress - row.progress >= NEWS and since >= NEWS_S
+        if not has_news and since < lease_s / 4:
+            return
         with self.database.writing() as connection:
             row = self._held(connection, claim)
-            values: dict[str, Any] = {"expires": now + self.tariff.work.lease_s}
+            values: dict[str, Any] = {"expires": now + lease_s}
             if progress > row.progress:
                 values["progress"] = progress
                 line.tell(connection, now, row.id, row.owner, State.RUNNING, progress)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -137,3 +137,42 @@ def test_a_long_act_in_parts_is_the_whole_though_a_worker_is_killed(
     far = np.array([[np.abs(a.astype(int) - b).mean() for b in wanted] for a in ours])
     print(f"mean difference from the whole: {far.diagonal().mean():.3f}, at the seams {far.diagonal()[[25, 50]]}")
     assert (far.argmin(1) == np.arange(75)).all()  # each is the whole's picture of that number, and no other
+
+
+@pytest.mark.slow
+def test_a_cancelled_task_ends_on_the_cluster_and_stopping_hands_the_others_back(
+    ray_cluster: str, face: Rgb, portrait: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", ray_cluster)
+    (tmp_path / "tariff.toml").write_text(TARIFF)
+    clip = film(tmp_path / "clip.mp4", swaying(face), 700)
+    store = open_store(tmp_path, tariff=tmp_path / "tariff.toml")
+    ids = [submit(store, order(portrait, clip), 28.0) for _ in range(2)]
+    options = PoolOptions(workers=2, quiet=True, executor="ray")
+    pool = Pool(store, tmp_path, options, tariff=tmp_path / "tariff.toml")
+    pool.start()
+    try:
+        wait_until(lambda: all(running(store, id) for id in ids) and len(steps_running()) == 2)
+        store.cancel(ids[0])
+        wait_until(lambda: len(steps_running()) == 1)
+    finally:
+        pool.stop()
+    wait_until(lambda: not steps_running())
+    cancelled, back = store.task(ids[0]), store.task(ids[1])
+    assert cancelled is not None
+    assert back is not None
+    assert cancelled.state is State.CANCELLED
+    assert (back.state, back.attempts) == (State.PENDING, 0)
+    assert [path for path in (tmp_path / "outputs").rglob("*") if path.is_file()] == []
+
+
+def running(store: Store, id: str) -> bool:
+    task = store.task(id)
+    return task is not None and task.state is State.RUNNING
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 120) -> None:
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "nothing came of it"
+        time.sleep(0.05)

@@ -41,6 +41,7 @@ def test_a_task_goes_from_pending_over_running_to_succeeded(store: Store, clock:
     assert claim is not None
     assert claim.task.id == task.id
     assert (claim.task.state, claim.task.started, claim.task.attempts) == (State.RUNNING, clock.now, 1)
+    clock.now += 2
     store.heartbeat(claim, 0.25)
     clock.now += 5
     done = store.finish(claim, ["outputs/x/y.mp4"], 4.5)
@@ -157,6 +158,24 @@ def test_a_silent_worker_loses_its_task_to_the_next(store: Store, clock: Clock) 
         store.finish(first, ["x"], 1.0)
     assert first.folder != second.folder
     assert store.finish(second, ["y"], 1.0).outputs == ("y",)
+
+
+def test_little_news_writes_nothing_and_the_lease_is_kept_all_the_same(store: Store, clock: Clock) -> None:
+    store.submit(TASK)
+    claim = store.claim("w")
+    assert claim is not None
+    for beat in range(320):
+        clock.now += 1 / 8
+        store.heartbeat(claim, beat / 320)
+        assert store.reap() == 0
+    told = [event.progress for event in store.events(0) if event.progress]
+    assert len(told) == 20  # every 2 s of 40
+    assert told == sorted(told)
+    for _ in range(40):
+        clock.now += 1
+        store.heartbeat(claim, beat / 320)
+        assert store.reap() == 0
+    assert len(store.events(0)) == 2 + 20
 
 
 def test_a_task_whose_worker_always_vanishes_fails_with_the_reason(store: Store, clock: Clock) -> None:
