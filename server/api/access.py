@@ -35,8 +35,7 @@ class AccessControl:
         version = request.headers.get("x-runway-version", VERSIONS[-1])
         if version not in VERSIONS:
             raise ApiError(400, f"X-Runway-Version is {version[:40]!r}; wanted {', '.join(VERSIONS)}")
-        bearer = _BEARER.match(request.headers.get("authorization", ""))
-        return self.owner_of(bearer[1] if bearer else None, request)
+        return self.owner_of(bearer(request), request)
 
     def owner_of(self, secret: str | None, request: HTTPConnection) -> str:
         """The same, for a key that came another way."""
@@ -55,6 +54,12 @@ class AccessControl:
         if not is_local(request):
             raise ApiError(403, "keys are made and revoked at the server's own machine: there, or by understudy keys")
         self.owner(request)
+
+
+def bearer(request: HTTPConnection) -> str | None:
+    """The key that came along, if any."""
+    found = _BEARER.match(request.headers.get("authorization", ""))
+    return None if found is None else found[1]
 
 
 def is_local(request: HTTPConnection) -> bool:

@@ -14,11 +14,15 @@ import asyncio
 import contextlib
 import json
 import logging
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from fastapi import WebSocket, WebSocketDisconnect
 from starlette.exceptions import HTTPException
 
+from server.api.access import bearer
 from server.api.service import Service
 from server.house import House, close
 from server.jobs.records import Event
@@ -29,7 +33,7 @@ log = logging.getLogger(__name__)
 HELLO_S = 10.0
 POLL_S = 0.25
 MOST_AT_ONCE = 200
-MOST_LISTENERS = 64
+MOST_LISTENERS = 16  # of one account
 MAX_HELLO = 4096
 
 
@@ -39,12 +43,12 @@ class Pulse:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._changed = asyncio.Event()
-        self.n_listeners = 0
         self._number = 0
+        self.listeners: Counter[str] = Counter()  # by account
 
     async def run(self) -> None:
         while True:
-            if self.n_listeners:
+            if self.listeners.total():
                 number = await asyncio.to_thread(self._service.store.last_event)
                 if number != self._number:
                     self._number = number
@@ -63,14 +67,16 @@ async def events(socket: WebSocket, house: House, service: Service, pulse: Pulse
     await socket.accept()
     try:
         house.check_origin(socket.headers.get("origin"), socket.headers.get("host"))
-        if pulse.n_listeners >= MOST_LISTENERS:
-            await close(socket, Close.TOO_MUCH, f"{MOST_LISTENERS} listen already")
+        hello = _hello(await asyncio.wait_for(socket.receive(), HELLO_S))
+        owner = await asyncio.to_thread(service.access.owner_of, hello.key or bearer(socket), socket)
+        if pulse.listeners[owner] >= MOST_LISTENERS:
+            await close(socket, Close.TOO_MUCH, f"{MOST_LISTENERS} of yours listen already")
             return
-        pulse.n_listeners += 1
+        pulse.listeners[owner] += 1
         try:
-            await _listen(socket, house, service, pulse)
+            await _listen(socket, house, service, pulse, owner, hello.after)
         finally:
-            pulse.n_listeners -= 1
+            pulse.listeners[owner] -= 1
     except HTTPException as error:
         await close(socket, Close.FORBIDDEN, str(error.detail))
     except _HelloError as error:
@@ -85,13 +91,15 @@ class _HelloError(ValueError):
     """What a client said is no hello."""
 
 
-async def _listen(socket: WebSocket, house: House, service: Service, pulse: Pulse) -> None:
-    hello = _hello(await asyncio.wait_for(socket.receive_text(), HELLO_S))
-    key, after = hello.get("key"), hello.get("after")
-    if key is None:
-        owner = await asyncio.to_thread(service.access.owner, socket)
-    else:
-        owner = await asyncio.to_thread(service.access.owner_of, str(key), socket)
+@dataclass(frozen=True)
+class _Hello:
+    key: str | None
+    after: int | None
+
+
+async def _listen(
+    socket: WebSocket, house: House, service: Service, pulse: Pulse, owner: str, after: int | None
+) -> None:
     last = await asyncio.to_thread(service.store.last_event) if after is None else after
     await socket.send_text(json.dumps({"type": "ready", "after": last}))
     gone = asyncio.ensure_future(_gone(socket))
@@ -109,17 +117,20 @@ async def _listen(socket: WebSocket, house: House, service: Service, pulse: Puls
         gone.cancel()
 
 
-def _hello(text: str) -> dict[str, Any]:
+def _hello(message: Mapping[str, Any]) -> _Hello:
+    if message["type"] == "websocket.disconnect":
+        raise WebSocketDisconnect(message.get("code", 1006))
+    text = message.get("text") or ""
     try:
         said = json.loads(text) if len(text) <= MAX_HELLO else None
     except (ValueError, RecursionError):
         said = None
     if not isinstance(said, dict) or said.get("type") != "hello":
         raise _HelloError('the first message is no hello; wanted {"type": "hello"}')
-    after = said.get("after")
+    key, after = said.get("key"), said.get("after")
     if after is not None and (not isinstance(after, int) or isinstance(after, bool) or not 0 <= after < 2**53):
         raise _HelloError(f"after is {str(after)[:40]}; wanted the number of an event")
-    return said
+    return _Hello(None if key is None else str(key), after)
 
 
 def _told(event: Event) -> str:

@@ -79,14 +79,17 @@ class Intake:
         folder.mkdir(parents=True, exist_ok=True)
         return folder / f".partial-{secrets.token_hex(6)}{Path(upload.path).suffix}"
 
-    def arrived(self, upload: Upload, partial: Path) -> Upload:
-        """A whole file takes its name."""
-        n_bytes = partial.stat().st_size
-        os.replace(partial, self.data / upload.path)
-        received = self.uploads.received(upload.id, n_bytes)
-        if received is None:
+    def arrived(self, upload: Upload, partial: Path) -> bool:
+        """A whole file takes its name; False if one was here before, which stays: what was looked at is never changed."""
+        path = self.data / upload.path
+        try:
+            os.link(partial, path)
+            is_first = True
+        except FileExistsError:
+            is_first = False
+        if self.uploads.received(upload.id, path.stat().st_size) is None:
             raise InputError("the upload was forgotten meanwhile; wanted it within a day")
-        return received
+        return is_first
 
     def _uploaded(self, owner: str, uri: str) -> Upload:
         upload = self.uploads.get(uri.removeprefix(UPLOADED))
@@ -106,7 +109,8 @@ class Intake:
                 partial.write_bytes(read_data_uri(uri, self.fetching))
             else:
                 self.fetcher.download(uri, partial)
-            return self.arrived(upload, partial)
+            self.arrived(upload, partial)
+            return upload
         finally:
             partial.unlink(missing_ok=True)
 

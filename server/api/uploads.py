@@ -62,15 +62,14 @@ def _receive(service: Service, id: str, file: Any) -> None:
     upload: Upload | None = service.store.uploads.get(id)
     if upload is None:
         raise ApiError(404, "there is no such upload; ask for one again")
-    if upload.n_bytes is not None:
-        raise ApiError(400, "the upload is here already; ask for another")
     partial = service.intake.place(upload)
     try:
         with partial.open("wb") as out:
             shutil.copyfileobj(file, out, 1 << 20)
-        try:
-            service.intake.look(service.intake.arrived(upload, partial))
-        except InputError as error:
-            raise bad_field("file", error) from error
+        if not service.intake.arrived(upload, partial):
+            raise ApiError(400, "the upload is here already; ask for another")
+        service.intake.look(upload)
+    except InputError as error:
+        raise bad_field("file", error) from error
     finally:
         partial.unlink(missing_ok=True)

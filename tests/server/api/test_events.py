@@ -64,8 +64,9 @@ def test_every_change_is_told_and_none_is_missed_over_a_dropped_connection(serve
 @pytest.mark.parametrize(("said", "code"), [
     ("{", 4400), ('{"type": "goodbye"}', 4400), ('{"type": "hello", "after": "all"}', 4400), ('{"type": "hello", "after": -1}', 4400),
     ("[" * 4000, 4400), ('{"type": "hello", "after": true}', 4400), ("x" * 5000, 4400),
+    (b"hello", 4400),
 ])  # fmt: skip
-def test_whoever_breaks_the_protocol_gets_a_close_code(served: Served, said: str, code: int) -> None:
+def test_whoever_breaks_the_protocol_gets_a_close_code(served: Served, said: str | bytes, code: int) -> None:
     async def go() -> int:
         async with connect(f"ws://{served.running.at}/v1/events") as socket:
             await socket.send(said)

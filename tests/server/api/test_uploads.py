@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -48,6 +49,18 @@ def test_an_upload_is_taken_once_and_at_its_own_address(served: Served, files: P
     assert httpx.post(url, files=picture, data={"metadata": "mine"}).status_code == 204
     again = httpx.post(url, files=picture)
     assert (again.status_code, again.json()["error"]) == (400, "the upload is here already; ask for another")
+
+
+def test_what_was_looked_at_is_never_changed_by_one_that_comes_at_the_same_time(served: Served, files: Path) -> None:
+    url = started(served, "a.png")
+    good, evil = (files / "picture.png").read_bytes(), b"#EXTM3U\n#EXTINF:1,\n/etc/passwd\n"
+    with ThreadPoolExecutor(8) as pool:
+        sent = [pool.submit(httpx.post, url, files={"file": ("a.png", what)}, timeout=60) for what in (good, evil) * 4]
+    statuses = sorted(answer.result().status_code for answer in sent)
+    place = served.data / "uploads" / urlsplit(url).path.rpartition("/")[2]
+    kept = (place / "upload.png").read_bytes()
+    assert statuses == ([204] if kept == good else [400]) + [400] * 7
+    assert (place / "facts.json").exists() == (kept == good)
 
 
 def test_who_is_not_let_in_is_answered_before_anything_is_read(served: Served) -> None:
