@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -45,6 +46,12 @@ class Running:
         resident = re.search(r"VmRSS:\s+(\d+) kB", (proc / "status").read_text())
         assert resident is not None
         return len(os.listdir(proc / "fd")), len(os.listdir(proc / "task")), int(resident[1]) // 1024
+
+
+def apart(data: Path, folder: Path) -> Path:
+    """A data folder of its own with the same characters: two servers do not share one."""
+    shutil.copytree(data / "characters", folder / "apart" / "characters")
+    return folder / "apart"
 
 
 @contextmanager

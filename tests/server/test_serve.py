@@ -25,7 +25,7 @@ from websockets.exceptions import ConnectionClosed
 from server.client import LiveClient
 from server.pictures import decode, encode
 from server.wire import Kind, pack, say
-from tests.server.serving import Running, serving
+from tests.server.serving import Running, apart, serving
 
 Rgb = NDArray[np.uint8]
 pytestmark = pytest.mark.slow
@@ -437,7 +437,7 @@ def test_the_page_and_the_figures_are_served(at: str) -> None:
     assert httpx.get(f"http://{at}/readyz").text == "ok"
 
 
-def test_told_to_stop_it_finishes_what_came_says_so_and_stops(data: Path, face: Rgb) -> None:
+def test_told_to_stop_it_finishes_what_came_says_so_and_stops(data: Path, face: Rgb, tmp_path: Path) -> None:
     async def go(server: Running) -> tuple[int, int]:
         async with LiveClient(server.url) as live:
             await live.picture(encode(face, Kind.JPEG), 0)
@@ -453,7 +453,7 @@ def test_told_to_stop_it_finishes_what_came_says_so_and_stops(data: Path, face: 
                     n += 1
             return n, int(live._socket.close_code or 0)
 
-    with serving(data) as server:
+    with serving(apart(data, tmp_path)) as server:
         assert run(lambda: go(server)) == (1, 1001)
         server.process.wait(60)
         lines = [json.loads(line) for line in server.log.read_text().splitlines() if line.startswith("{")]

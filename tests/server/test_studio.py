@@ -30,7 +30,7 @@ from server.wire import Kind
 from synth.retarget import Retarget, RetargetOptions
 from synth.rig import rig
 from synth.warp import WarpRenderer
-from tests.server.serving import Running, serving
+from tests.server.serving import Running, apart, serving
 
 Rgb = NDArray[np.uint8]
 pytestmark = [
@@ -271,7 +271,7 @@ def test_everything_can_be_reached_and_done_by_keyboard(browser: Any, server: Ru
 def test_a_take_goes_on_when_the_connection_drops_and_holds_both_halves(
     browser: Any, data: Path, tmp_path: Path
 ) -> None:
-    with serving(data) as server, opened(browser, server.at, forgive="WebSocket") as studio:
+    with serving(apart(data, tmp_path)) as server, opened(browser, server.at, forgive="WebSocket") as studio:
         studio.begin()
         studio.page.click("#record")
         studio.page.wait_for_timeout(1500)
