@@ -31,6 +31,7 @@ LOOK_S = 0.2
 _TRUE, _FALSE = ("true", "yes", "1"), ("false", "no", "0")
 
 Progress = Callable[[float, int], None]  # rows that are done, parts of rows counted, of how many
+Refuse = Callable[[int, str], None]  # a line of the manifest, and why nothing can be done about it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,8 +87,11 @@ class Outcome:
         return sum(line.state != State.SUCCEEDED.value for line in self.lines)
 
 
-def batch(manifest: Path, options: BatchOptions, progress: Progress) -> Outcome:
-    """Work on every row that is not done yet; bad rows stop no others. Raises InputError where there is no good one."""
+def batch(manifest: Path, options: BatchOptions, progress: Progress, refuse: Refuse) -> Outcome:
+    """Work on every row that is not done yet; bad rows are told at once and stop no others.
+
+    Raises InputError where there is no good one.
+    """
     report = options.report or manifest.with_name(f"{manifest.name}.report.csv")
     check_output(report, True, made_of=[manifest])
     rows, bad = read_manifest(manifest)
@@ -102,6 +106,8 @@ def batch(manifest: Path, options: BatchOptions, progress: Progress) -> Outcome:
         bad += refused
         if not known:
             raise InputError(f"{manifest} has no row that can be done; line {bad[0].line}: {bad[0].reason}")
+        for row in bad:
+            refuse(row.line, row.reason)
         pool = Pool(store, data, PoolOptions(workers=options.workers, quiet=True))
         pool.start()
         try:
