@@ -87,6 +87,13 @@ class Store:
         self.keys = Keys(self.database, self.tariff, clock)
         self.uploads = Uploads(self.database, clock)
         self.deliveries = Deliveries(self.database, clock)
+        self._check_tiers()
+
+    def _check_tiers(self) -> None:
+        with self.database.reading() as connection:
+            for owner, tier in connection.execute(select(accounts.c.owner, accounts.c.tier)):
+                if tier not in self.tariff.tiers:
+                    raise InputError(f"the tariff has no tier {tier}, which the account {owner} has; wanted it kept")
 
     def close(self) -> None:
         self.database.close()
