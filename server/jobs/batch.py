@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import hashlib
 import json
 import os
 import shutil
@@ -23,7 +24,7 @@ from runtime.output import check_output, whole_file, write_failure
 from server.jobs.orders import KINDS, Order, as_text, inside, order_of, paths_of
 from server.jobs.pool import Pool, PoolOptions
 from server.jobs.records import State, Submission, Task
-from server.jobs.store import Store, fingerprint, open_store
+from server.jobs.store import Store, open_store
 from server.jobs.tariff import LOCAL
 
 COMMANDS = {"act": "act", "dub": "lip_sync", "capture": "capture"}  # as the command line calls them -> their kind
@@ -263,7 +264,7 @@ def _key(row: Row) -> str:
         except OSError as error:
             raise InputError(f"{path} cannot be read ({error.strerror})") from error
         seen.append(f"{path} {stat.st_size} {stat.st_mtime_ns}")
-    return fingerprint("\n".join(seen))
+    return hashlib.sha256("\n".join(seen).encode()).hexdigest()
 
 
 def _await(store: Store, data: Path, known: Mapping[str, Row], progress: Progress) -> list[Line]:

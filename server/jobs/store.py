@@ -6,7 +6,6 @@ the same database; only one of them is given a task, and only while its lease la
 
 from __future__ import annotations
 
-import hashlib
 import json
 import secrets
 import time
@@ -460,11 +459,6 @@ class Store:
 
     def _make_room(self, connection: Connection, now: float, owner: str) -> None:
         line.make_room(connection, now, owner, self.tariff.tier(self._tier(connection, owner, now)))
-
-
-def fingerprint(text: str) -> str:
-    """A short name for a text that is the same for the same text."""
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def open_store(data: Path, database: str | None = None, tariff: Path | None = None) -> Store:
