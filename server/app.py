@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import tempfile
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 from fastapi import FastAPI, HTTPException, UploadFile, WebSocket
@@ -33,9 +34,8 @@ PART = b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%b\r\n
 def create_app(house: House, service: Service | None = None) -> FastAPI:
     """The server's application around what it holds; without a service it is live alone."""
     app = FastAPI(title="Understudy", docs_url=None, redoc_url=None, separate_input_output_schemas=False)
-    app.add_middleware(
-        Guard, check_origin=house.check_origin, most=lambda path: most_bytes(service, MAX_UPLOAD, path)
-    )  # fmt: skip
+    most = partial(most_bytes, service, MAX_UPLOAD)
+    app.add_middleware(Guard, check_origin=house.check_origin, most=most)
     handle(app)
     _health(app, house, service)
     _characters(app, house)

@@ -11,10 +11,11 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from server.api.problems import ApiError
@@ -37,13 +38,13 @@ _HOST = re.compile(r"[\w.:\[\]-]{1,255}\Z")
 
 
 class Guard:
-    """`check_origin(origin, host)` raises HTTPException; `most(path)` is how many bytes may come there."""
+    """`check_origin(origin, host)` raises HTTPException; so does `most`, which says how many bytes may come along."""
 
     def __init__(
         self,
         app: ASGIApp,
         check_origin: Callable[[str | None, str | None], None],
-        most: Callable[[str], int],
+        most: Callable[[HTTPConnection], Awaitable[int]],
     ) -> None:
         self._app = app
         self._check_origin = check_origin
@@ -78,7 +79,8 @@ class Guard:
         try:
             if scope["method"] not in _SAFE:
                 self._check_origin(headers.get("origin"), headers.get("host"))
-            await self._app(scope, _bounded(receive, headers, self._most(path)), answering)
+                receive = _bounded(receive, headers, await self._most(HTTPConnection(scope)))
+            await self._app(scope, receive, answering)
         except HTTPException as error:  # before the application, which answers its own
             await _refuse(answering, error)
         except Exception:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 from fastapi import FastAPI, WebSocket
 from fastapi.responses import FileResponse
+from starlette.requests import HTTPConnection
 
 from server.api import account, tasks, uploads
 from server.api.events import Pulse, events
+from server.api.problems import ApiError
 from server.api.service import Service
 from server.api.webhooks import Patience, Webhooks
 from server.house import House
@@ -16,6 +19,7 @@ from server.house import House
 DOCS = Path(__file__).parents[1] / "studio" / "api.html"
 MAX_BODY = 32 << 20  # two data: URIs fit
 FORM = 1 << 20  # around a file
+LITTLE = 1 << 16  # of whoever has no key
 
 
 def mount(app: FastAPI, house: House, service: Service) -> None:
@@ -37,10 +41,18 @@ def mount(app: FastAPI, house: House, service: Service) -> None:
     house.beside += [pulse.run, Webhooks(service, Patience()).run]
 
 
-def most_bytes(service: Service | None, characters: int, path: str) -> int:
-    """How much a request may bring."""
+async def most_bytes(service: Service | None, characters: int, request: HTTPConnection) -> int:
+    """How much a request may bring, known before any of it is read: little for whoever is not let in anyway."""
+    path = request.url.path
     if path == "/v1/characters":
         return characters + FORM
-    if path.startswith("/v1/uploads/") and service is not None:
+    if service is None:
+        return LITTLE
+    if path.startswith(uploads.PLACES):
+        uploads.check(service, path.removeprefix(uploads.PLACES), request.query_params)
         return service.options.fetching.bytes + FORM
+    try:
+        await asyncio.to_thread(service.access.owner, request)
+    except ApiError:
+        return LITTLE
     return MAX_BODY

@@ -8,6 +8,7 @@ others can point at further files. What the child says is taken; if it dies, the
 from __future__ import annotations
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -68,7 +69,8 @@ class _RefusedError(Exception):
 
 
 def confine(limits: ProbeLimits, written_bytes: int, n_files: int) -> None:
-    """Hold this process to its limits from here on; it cannot lift them again."""
+    """Hold this process to its limits from here on, which it cannot lift again, and let live sessions go first."""
+    os.nice(10)
     for what, most in (
         (resource.RLIMIT_AS, limits.memory_mb << 20), (resource.RLIMIT_CPU, limits.cpu_s),
         (resource.RLIMIT_FSIZE, written_bytes), (resource.RLIMIT_NOFILE, n_files), (resource.RLIMIT_CORE, 0),

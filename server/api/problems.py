@@ -31,7 +31,7 @@ def answered(*statuses: int) -> dict[int | str, dict[str, Any]]:
         400: "The request is malformed, or something it points at cannot be used.", 401: "The key is missing or wrong.",
         403: "Not from here.", 404: "There is none of that name, or it is another's.", 413: "Larger than may be sent.",
         422: "The Idempotency-Key was used for another request.", 429: "The tier's limit is reached; Retry-After says when.",
-        503: "The server stops.",
+        503: "The server has no room for files.",
     }  # fmt: skip
     return {status: {"model": Problem, "description": said[status]} for status in statuses}
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -38,6 +39,7 @@ log = logging.getLogger(__name__)
 
 _DETAILS: TypeAdapter[TaskDetails] = TypeAdapter(TaskDetails)
 UPLOADS = "uploads"  # the folder of them, in the data folder
+LEAST_FREE = 1 << 30  # bytes of the disk that are left to outputs and the database
 INTAKES = 8  # files taken in at once
 INTAKES_EACH = 4  # of one account
 
@@ -74,9 +76,15 @@ class Service:
                 self.fetcher.check(webhook)
             except ValueError as error:
                 raise bad_field("webhook", error) from error
+        self.check_room()
         with self._turn(owner):
             call = partial(self._order, owner, make, webhook, idempotency_key)
             return await self.in_thread(call)
+
+    def check_room(self) -> None:
+        """Take in no files while the disk is nearly full; raises ApiError."""
+        if shutil.disk_usage(self.data).free < LEAST_FREE:
+            raise ApiError(503, "the server has no room for files; try again later", {"Retry-After": "60"})
 
     async def in_thread(self, call: Callable[[], T]) -> T:
         """Wait for what blocks on files, in one of the threads for that."""

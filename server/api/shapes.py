@@ -139,8 +139,8 @@ class KeyRequest(Shape):
 
 class UploadStarted(Shape):
     runway_uri: str
-    upload_url: str = Field(description="POST a form there: these fields, then the file as `file`.")
-    fields: dict[str, str]
+    upload_url: str = Field(description="POST a form there, with these fields and the file as `file`.")
+    fields: dict[str, str] = Field(description="None: the address is signed.")
 
 
 class Credits(Shape):

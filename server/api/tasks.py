@@ -26,7 +26,7 @@ from server.jobs.records import State, Submission, Task
 
 log = logging.getLogger(__name__)
 router = APIRouter(tags=["tasks"])
-_ORDERING = answered(400, 401, 403, 413, 422, 429)
+_ORDERING = answered(400, 401, 403, 413, 422, 429, 503)
 
 
 @router.post("/v1/character_performance", responses=_ORDERING)

@@ -1,11 +1,15 @@
-"""`/v1/uploads`: a place is asked for, then the file is sent there with the signed fields that came along."""
+"""`/v1/uploads`: a place is asked for, then the file is sent there, by the signed address that was answered.
+
+The address is checked before any of the file is read (`server.api.mount`).
+"""
 
 from __future__ import annotations
 
 import shutil
 from typing import Annotated, Any
 
-from fastapi import APIRouter, File, Form, Response, UploadFile
+from fastapi import APIRouter, File, Form, Query, Response, UploadFile
+from starlette.datastructures import QueryParams
 
 from runtime.errors import InputError
 from server.api.asking import Base, Held, Owner
@@ -17,16 +21,18 @@ from server.api.signing import LINK_S
 from server.jobs.records import Upload
 
 router = APIRouter(tags=["uploads"])
+PLACES = "/v1/uploads/"
 
 
-@router.post("/v1/uploads", responses=answered(400, 401, 403))
+@router.post("/v1/uploads", responses=answered(400, 401, 403, 503))
 def start(asked: UploadRequest, service: Held, owner: Owner, base: Base) -> UploadStarted:
     """A place for a file of at most 2 GiB, and a `runway://` URI to name it by in the next 24 hours."""
+    service.check_room()
     upload = service.store.uploads.announce(owner, asked.filename)
     expires = str(int(service.store.clock()) + LINK_S)
     return UploadStarted(
-        runway_uri=f"{UPLOADED}{upload.id}", upload_url=f"{base}/v1/uploads/{upload.id}",
-        fields={"expires": expires, "signature": service.signer.sign("upload", upload.id, expires)},
+        runway_uri=f"{UPLOADED}{upload.id}", fields={},
+        upload_url=f"{base}{PLACES}{upload.id}?expires={expires}&signature={service.signer.sign('upload', upload.id, expires)}",
     )  # fmt: skip
 
 
@@ -34,16 +40,22 @@ def start(asked: UploadRequest, service: Held, owner: Owner, base: Base) -> Uplo
 async def receive(
     id: str,
     service: Held,
-    expires: Annotated[str, Form(max_length=20)],
-    signature: Annotated[str, Form(max_length=64)],
+    expires: Annotated[str, Query(pattern=r"^[0-9]{1,12}$")],
+    signature: Annotated[str, Query(pattern=r"^[0-9a-f]{64}$")],
     file: Annotated[UploadFile, File()],
     metadata: Annotated[str | None, Form(max_length=10_000)] = None,
 ) -> Response:
-    """The file itself, as a form: the fields that were answered, then the file. It is looked at before it is taken."""
-    if not service.signer.check(signature, "upload", id, expires) or int(expires) < service.store.clock():
-        raise ApiError(403, "the fields are not those that were answered, or older than 24 hours")
+    """The file itself, as a form to the address that was answered. It is looked at before it is taken."""
     await service.in_thread(lambda: _receive(service, id, file.file))
     return Response(status_code=204)
+
+
+def check(service: Service, id: str, query: QueryParams) -> None:
+    """Whether an address is one that was answered; raises ApiError."""
+    expires = query.get("expires", "")
+    good = service.signer.check(query.get("signature", ""), "upload", id, expires)
+    if not good or int(expires) < service.store.clock():
+        raise ApiError(403, "the address is not one that was answered, or older than 24 hours; ask for a place again")
 
 
 def _receive(service: Service, id: str, file: Any) -> None:

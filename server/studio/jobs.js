@@ -100,10 +100,10 @@ class Card {
     this.task = task;
     this.element.dataset.status = task.status;
     this.state.textContent = STATES[task.status];
-    this.bar.hidden = isOver(task);
+    this.bar.hidden = task.status !== "RUNNING";
     this.why.hidden = task.status !== "FAILED";
     if (task.status === "FAILED") this.why.textContent = sentence(task.failure);
-    if (task.status === "RUNNING") this.progress(task.progress); else this.bar.removeAttribute("value");
+    if (task.status === "RUNNING") this.progress(task.progress);
     if (changed) this.offer();
   }
 

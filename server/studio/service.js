@@ -84,7 +84,8 @@ export async function upload(file, told, signal) {
     request.onerror = () => failed(new ServiceError(0, `${file.name} did not arrive. See that the server runs, then try again.`));
     request.onabort = () => failed(new DOMException("stopped", "AbortError"));
     signal?.addEventListener("abort", () => request.abort());
-    request.open("POST", new URL(uploadUrl).pathname);
+    const { pathname, search } = new URL(uploadUrl);
+    request.open("POST", pathname + search);
     request.send(form);
   });
   return runwayUri;

@@ -11,6 +11,7 @@ import httpx
 import pytest
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.responses import HTMLResponse
+from starlette.requests import HTTPConnection
 
 from server.api.guard import Guard
 from server.api.problems import handle
@@ -57,7 +58,10 @@ def client() -> Client:
         if origin not in (None, f"http://{host}"):
             raise HTTPException(403, "not from there")
 
-    app.add_middleware(Guard, check_origin=check_origin, most=lambda path: 1000)
+    async def most(_: HTTPConnection) -> int:
+        return 1000
+
+    app.add_middleware(Guard, check_origin=check_origin, most=most)
     handle(app)
 
     @app.post("/v1/eat")

@@ -43,7 +43,7 @@ def browser() -> Iterator[Any]:
     with api.sync_playwright() as playwright:
         found = playwright.chromium.launch(executable_path=CHROMIUM, args=[
             "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync", "--disable-background-networking",
-            "--disable-component-update",
+            "--disable-component-update", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream",
         ])  # fmt: skip
         yield found
         found.close()
@@ -240,6 +240,25 @@ def test_every_tab_fits_a_phone_in_the_light_and_in_the_dark(browser: Any, worki
         page.page.click("details:has-text('/v1/lip_sync') summary")
         page.shot(f"docs-phone-{scheme}")
         assert page.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_the_live_page_works_under_its_own_policy(browser: Any, served: Served) -> None:
+    """Sockets, a worklet and a recording that is a blob: what the policy has to let pass."""
+    with opened(browser, served.url, permissions=["camera", "microphone"]) as page:
+        page.page.wait_for_selector(".cast input")
+        page.page.select_option("#driver", "microphone")
+        page.page.click("#start")
+        page.wait("document.getElementById('status').textContent === 'Live.'")
+        page.wait("Number(document.getElementById('character').dataset.time) > 0")
+        page.page.click("#record")
+        page.page.wait_for_timeout(1500)
+        page.page.click("#record")
+        page.wait("document.getElementById('played').readyState >= 2")
+        page.go("dub")
+        page.page.click("#tabs a[href='#live']")
+        page.wait("!document.getElementById('live').hidden")
+        page.page.click("#start")
+        page.wait("document.getElementById('status').textContent.startsWith('Stopped')")
 
 
 def test_all_of_a_dub_can_be_done_by_keyboard(browser: Any, working: Served, portrait_file: Path) -> None:

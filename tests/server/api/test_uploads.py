@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import socket
+import uuid
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -12,9 +15,11 @@ from tests.server.api.conftest import Served
 pytestmark = pytest.mark.slow
 
 
-def started(served: Served, name: str) -> tuple[str, dict[str, str]]:
+def started(served: Served, name: str) -> str:
+    """Where a file of that name is to be sent."""
     answer = served.ask("POST", "/v1/uploads", {"filename": name, "type": "ephemeral"}).json()
-    return answer["uploadUrl"], answer["fields"]
+    assert answer["fields"] == {}
+    return str(answer["uploadUrl"])
 
 
 @pytest.mark.parametrize("name", ["../../../tmp/evil.png", "..\\..\\evil.png", "/etc/cron.d/evil", "a/../../b.png", "💥.png", "x" * 255, ".", "c:evil"])  # fmt: skip
@@ -25,24 +30,33 @@ def test_a_name_never_becomes_a_path(served: Served, files: Path, name: str) -> 
         return {p for p in everything if not set(ours) & set(p.parts) and not p.name.startswith("jobs.")}
 
     before = elsewhere()
-    url, fields = started(served, name)
-    sent = httpx.post(url, data=fields, files={"file": (name, (files / "picture.png").read_bytes())})
+    url = started(served, name)
+    sent = httpx.post(url, files={"file": (name, (files / "picture.png").read_bytes())})
     assert sent.status_code == 204
     assert elsewhere() == before
-    id = url.rpartition("/")[2]
+    id = urlsplit(url).path.rpartition("/")[2]
     assert sorted(p.stem for p in (served.data / "uploads" / id).iterdir()) == ["facts", "upload"]
 
 
-def test_an_upload_is_taken_once_and_with_its_own_fields(served: Served, files: Path) -> None:
+def test_an_upload_is_taken_once_and_at_its_own_address(served: Served, files: Path) -> None:
     picture = {"file": ("a.png", (files / "picture.png").read_bytes())}
-    url, fields = started(served, "a.png")
-    other, _ = started(served, "b.png")
-    assert httpx.post(other, data=fields, files=picture).status_code == 403
-    assert httpx.post(url, data=fields | {"expires": "1"}, files=picture).status_code == 403
-    assert httpx.post(url, data=fields).status_code == 400
-    assert httpx.post(url, data=fields, files=picture).status_code == 204
-    again = httpx.post(url, data=fields, files=picture)
+    url, other = started(served, "a.png"), started(served, "b.png")
+    place, _, query = url.partition("?")
+    for wrong in (place, f"{place}?", f"{other.partition('?')[0]}?{query}", url.replace("expires=1", "expires=2")):
+        assert httpx.post(wrong, files=picture).status_code == 403
+    assert httpx.post(url).status_code == 400
+    assert httpx.post(url, files=picture, data={"metadata": "mine"}).status_code == 204
+    again = httpx.post(url, files=picture)
     assert (again.status_code, again.json()["error"]) == (400, "the upload is here already; ask for another")
+
+
+def test_who_is_not_let_in_is_answered_before_anything_is_read(served: Served) -> None:
+    host, _, port = served.running.at.partition(":")
+    head = "Host: {at}\r\nX-Forwarded-For: 8.8.8.8\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: 9000000000\r\n\r\n"
+    for path, status in (("/v1/lip_sync", "413"), (f"/v1/uploads/{uuid.uuid4()}", "403")):
+        with socket.create_connection((host, int(port)), 30) as connection:
+            connection.sendall(f"POST {path} HTTP/1.1\r\n{head.format(at=served.running.at)}".encode())
+            assert connection.recv(1000).split()[1].decode() == status
 
 
 def test_a_file_that_is_none_of_ours_is_refused_as_it_comes(served: Served) -> None:
