@@ -318,6 +318,22 @@ def test_more_than_a_tier_begins_in_a_day_waits_until_the_day_is_over(store: Sto
     assert store.claim("w") is not None
 
 
+def test_what_was_begun_may_be_begun_again_though_the_day_is_used_up(store: Store) -> None:
+    store.keys.create("ann", "free")
+    for _ in range(4):
+        store.submit(of("ann"))
+    for _ in range(2):
+        claims(store, 1)
+    third = store.claim("w")
+    assert third is not None
+    store.hand_back(third)
+    again = store.claim("w")
+    assert again is not None
+    assert again.task.id == third.task.id
+    store.finish(again, [], 4.0)
+    assert store.claim("w") is None
+
+
 def test_retries_count_once_in_a_day(store: Store) -> None:
     store.keys.create("ann", "free")
     store.submit(of("ann"))
