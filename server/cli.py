@@ -492,7 +492,7 @@ def batch(
     with asked_for():
         options = BatchOptions(workers=workers, report=report, force=force)
     with Rows("batch", quiet=quiet, json=json) as rows:
-        outcome = work(manifest, options, rows.progress)
+        outcome = work(manifest, options, rows.progress, rows.refuse)
         rows.done(outcome.report, [(line.line, line.failure) for line in outcome.lines])
     if outcome.n_failed:
         raise typer.Exit(1)

@@ -103,7 +103,7 @@ class Report:
 
 
 class Rows:
-    """One bar for many jobs on stderr, then the summary on stdout and what failed on stderr."""
+    """One bar for many jobs on stderr, and what is wrong with them; the summary on stdout."""
 
     def __init__(self, command: str, *, quiet: bool, json: bool) -> None:
         self._command = command
@@ -112,6 +112,7 @@ class Rows:
         self._begun = time.perf_counter()
         self._bar: Any = None
         self._task: Any = None
+        self._told: set[int] = set()
 
     def __enter__(self) -> Rows:
         if not self._quiet and not self._json and sys.stderr.isatty():
@@ -135,6 +136,14 @@ class Rows:
         if self._bar is not None:
             self._bar.update(self._task, completed=done, total=total)
 
+    def refuse(self, line: int, reason: str) -> None:
+        """Told while there is time to put it right."""
+        self._told.add(line)
+        if self._bar is not None:
+            self._bar.console.print(f"line {line}: {reason}", markup=False, highlight=False, soft_wrap=True)
+        elif not self._quiet and not self._json:
+            print(f"line {line}: {reason}", file=sys.stderr)
+
     def done(self, report: Path, rows: Sequence[tuple[int, str]]) -> None:
         """`rows` are lines of what was asked for, each with why it failed or nothing."""
         elapsed = time.perf_counter() - self._begun
@@ -153,7 +162,8 @@ class Rows:
         elif not self._quiet:
             print(f"{report}: {len(rows)} rows, {len(failed)} failed, {elapsed:.1f} s")
             for line, failure in failed:
-                print(f"line {line}: {failure}", file=sys.stderr)
+                if line not in self._told:
+                    print(f"line {line}: {failure}", file=sys.stderr)
 
 
 def peak_mb() -> float:

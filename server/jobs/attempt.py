@@ -7,6 +7,7 @@ gone, so is it. Linux and macOS.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import logging
@@ -76,7 +77,8 @@ class Attempt:
         (folder / "tmp").mkdir(parents=True, exist_ok=True)
         self._pipe, theirs = os.pipe()
         parent = os.getpid()
-        self._pid: int | None = os.fork()
+        self._status: int | None = None  # once it has ended
+        self._pid = os.fork()
         if self._pid == 0:
             _be_the_child(doing, folder, limits, theirs, parent)
         os.close(theirs)
@@ -84,7 +86,7 @@ class Attempt:
     def listen(self, wait_s: float | None = None) -> bool:
         """Take in what it tells, for so long or until there is something; False when there will be no more."""
         if not select.select([self._pipe], [], [], wait_s)[0]:
-            return True
+            return not self._reap(os.WNOHANG)  # a helper that outlives it may keep the pipe open
         heard = os.read(self._pipe, 65536)
         *lines, self._heard = (self._heard + heard).split(b"\n")
         for line in lines:
@@ -99,7 +101,9 @@ class Attempt:
 
     def result(self) -> Done | Failed:
         """What came of it, once there is no more to hear."""
-        status = self._wait()
+        self._end()
+        assert self._status is not None
+        status = self._status
         if self._told is not None and status == 0:
             return self._told
         stopped_by = -status
@@ -110,23 +114,30 @@ class Attempt:
 
     def kill(self) -> None:
         """Stop it and what it started, at once, and take away what it wrote."""
-        if self._pid is not None:
-            _kill_group(self._pid)
-            self._wait()
+        self._end()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def close(self) -> None:
         os.close(self._pipe)
         shutil.rmtree(self._folder / "tmp", ignore_errors=True)
 
-    def _wait(self) -> int:
-        assert self._pid is not None, "waited for twice"
-        _, status, usage = os.wait4(self._pid, 0)
-        _kill_group(self._pid)  # what it started and left behind
-        self._pid = None
+    def _end(self) -> None:
+        """It ends if it has not, and with it what it started."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._pid, signal.SIGKILL)
+        if self._status is None:
+            os.kill(self._pid, signal.SIGKILL)  # it may not lead its group yet; one that has ended is not changed
+            self._reap(0)
+
+    def _reap(self, how: int) -> bool:
+        """Whether it has ended, and if so how, and what it took."""
+        pid, status, usage = os.wait4(self._pid, how)
+        if not pid:
+            return False
+        self._status = os.waitstatus_to_exitcode(status)
         self.cpu_s = usage.ru_utime + usage.ru_stime
         self.peak_mb = usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
-        return os.waitstatus_to_exitcode(status)
+        return True
 
 
 class Forked:
@@ -151,14 +162,6 @@ class Forked:
             raise
         finally:
             attempt.close()
-
-
-def _kill_group(pid: int) -> None:
-    for kill in (os.killpg, os.kill):  # it may not have made its group yet
-        try:
-            kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
 
 
 def _be_the_child(doing: Doing, folder: Path, limits: Limits, pipe: int, parent: int) -> NoReturn:

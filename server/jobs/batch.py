@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import hashlib
 import json
 import os
 import shutil
@@ -23,7 +24,7 @@ from runtime.output import check_output, whole_file, write_failure
 from server.jobs.orders import KINDS, Order, as_text, inside, order_of, paths_of
 from server.jobs.pool import Pool, PoolOptions
 from server.jobs.records import State, Submission, Task
-from server.jobs.store import Store, fingerprint, open_store
+from server.jobs.store import Store, open_store
 from server.jobs.tariff import LOCAL
 
 COMMANDS = {"act": "act", "dub": "lip_sync", "capture": "capture"}  # as the command line calls them -> their kind
@@ -31,6 +32,7 @@ LOOK_S = 0.2
 _TRUE, _FALSE = ("true", "yes", "1"), ("false", "no", "0")
 
 Progress = Callable[[float, int], None]  # rows that are done, parts of rows counted, of how many
+Refuse = Callable[[int, str], None]  # a line of the manifest, and why nothing can be done about it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,8 +88,11 @@ class Outcome:
         return sum(line.state != State.SUCCEEDED.value for line in self.lines)
 
 
-def batch(manifest: Path, options: BatchOptions, progress: Progress) -> Outcome:
-    """Work on every row that is not done yet; bad rows stop no others. Raises InputError where there is no good one."""
+def batch(manifest: Path, options: BatchOptions, progress: Progress, refuse: Refuse) -> Outcome:
+    """Work on every row that is not done yet; bad rows are told at once and stop no others.
+
+    Raises InputError where there is no good one.
+    """
     report = options.report or manifest.with_name(f"{manifest.name}.report.csv")
     check_output(report, True, made_of=[manifest])
     rows, bad = read_manifest(manifest)
@@ -102,6 +107,8 @@ def batch(manifest: Path, options: BatchOptions, progress: Progress) -> Outcome:
         bad += refused
         if not known:
             raise InputError(f"{manifest} has no row that can be done; line {bad[0].line}: {bad[0].reason}")
+        for row in bad:
+            refuse(row.line, row.reason)
         pool = Pool(store, data, PoolOptions(workers=options.workers, quiet=True))
         pool.start()
         try:
@@ -257,7 +264,7 @@ def _key(row: Row) -> str:
         except OSError as error:
             raise InputError(f"{path} cannot be read ({error.strerror})") from error
         seen.append(f"{path} {stat.st_size} {stat.st_mtime_ns}")
-    return fingerprint("\n".join(seen))
+    return hashlib.sha256("\n".join(seen).encode()).hexdigest()
 
 
 def _await(store: Store, data: Path, known: Mapping[str, Row], progress: Progress) -> list[Line]:

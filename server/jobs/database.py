@@ -89,6 +89,7 @@ tasks = Table(
     Column("worker", Text),
     Column("expires", Double),  # the lease
     UniqueConstraint("owner", "idempotency_key"),
+    Index("tasks_of", "owner", "place"),
     Index("tasks_in_line", "owner", "state", "place"),
     Index("tasks_by_state", "state", "expires"),
     Index("tasks_begun", "owner", "started"),
@@ -140,10 +141,11 @@ ledger = Table(
     Column("step", Text, nullable=False),
     Column("closes", Integer, nullable=False),  # 0: grant or reserve, 1: settle or refund
     Column("amount", Integer, nullable=False),
+    Column("balance", Integer, nullable=False),  # of the owner, after this line
     UniqueConstraint("task", "closes"),  # a task is reserved for once, and closed once
     CheckConstraint("step in ('grant', 'reserve', 'settle', 'refund')"),
     CheckConstraint("closes = case when step in ('settle', 'refund') then 1 else 0 end"),
-    Index("ledger_of", "owner", "time"),
+    Index("ledger_of", "owner", "number"),
     sqlite_autoincrement=True,
 )
 

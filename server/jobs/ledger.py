@@ -1,4 +1,5 @@
-"""Credits: whole numbers in lines that are only ever added. A balance is the sum of an owner's lines.
+"""Credits: whole numbers in lines that are only ever added. A balance is the sum of an owner's lines, and stands
+in the last of them.
 
 A task's credits are reserved when it is submitted and closed once, when it is over: settled (what was
 reserved beyond its cost comes back) or refunded. That neither happens twice is a constraint of the table.
@@ -6,13 +7,14 @@ reserved beyond its cost comes back) or refunded. That neither happens twice is 
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, insert, select
 
 from server.jobs.database import ledger
 
 
 def balance(connection: Connection, owner: str) -> int:
-    return int(connection.execute(select(func.sum(ledger.c.amount)).where(ledger.c.owner == owner)).scalar() or 0)
+    last = select(ledger.c.balance).where(ledger.c.owner == owner).order_by(ledger.c.number.desc()).limit(1)
+    return int(connection.execute(last).scalar() or 0)
 
 
 def grant(connection: Connection, now: float, owner: str, credits: int) -> None:
@@ -41,5 +43,8 @@ def _reserved(connection: Connection, task: str) -> int:
 
 
 def _add(connection: Connection, now: float, owner: str, task: str | None, step: str, amount: int) -> None:
-    closes = int(step in ("settle", "refund"))
-    connection.execute(insert(ledger).values(time=now, owner=owner, task=task, step=step, closes=closes, amount=amount))
+    line = {
+        "time": now, "owner": owner, "task": task, "step": step, "closes": int(step in ("settle", "refund")),
+        "amount": amount, "balance": balance(connection, owner) + amount,
+    }  # fmt: skip
+    connection.execute(insert(ledger).values(**line))

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, insert, select, update
+from sqlalchemy import Connection, Row, and_, func, insert, select, update
 
 from server.jobs.database import accounts, deliveries, events, tasks
 from server.jobs.records import WAITING, Code, State, Task
@@ -90,7 +90,8 @@ def _room(connection: Connection, now: float, owner: str, tier: Tier) -> int | N
     if tier.concurrency is not None:
         rooms.append(tier.concurrency - running(connection, owner))
     if tier.daily is not None:
-        rooms.append(tier.daily - begun(connection, owner, now - DAY_S))
+        again = and_(tasks.c.started > now - DAY_S, tasks.c.state.in_([state.value for state in WAITING]))
+        rooms.append(tier.daily - begun(connection, owner, now - DAY_S) + _count(connection, owner, again))
     return max(0, min(rooms)) if rooms else None
 
 

@@ -74,9 +74,8 @@ class Pool:
         self._options = options
         self._database = database or store.database.url
         self._tariff = tariff
-        cores = (
-            shares(options.workers) if options.executor == "local" else [()]
-        )  # one process gives a cluster its tasks
+        # one process gives a cluster its tasks, however many at once
+        cores = shares(options.workers) if options.executor == "local" else [()]
         self._slots = [_Slot(f"{socket.gethostname()}/{n}", share) for n, share in enumerate(cores)]
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._look_after, name="pool", daemon=True)
@@ -146,9 +145,10 @@ class Pool:
         )  # fmt: skip
         few = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         slot.begun = time.monotonic()
+        program = self._options.program or PROGRAMS[self._options.executor]
         slot.process = subprocess.Popen(
-            [sys.executable, *(self._options.program or PROGRAMS[self._options.executor])], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
-            env={**os.environ, **few}, start_new_session=True,
+            [sys.executable, *program], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env={**os.environ, **few},
+            start_new_session=True,
         )  # fmt: skip
         assert slot.process.stdin is not None
         try:

@@ -6,7 +6,6 @@ the same database; only one of them is given a task, and only while its lease la
 
 from __future__ import annotations
 
-import hashlib
 import json
 import secrets
 import time
@@ -87,6 +86,13 @@ class Store:
         self.keys = Keys(self.database, self.tariff, clock)
         self.uploads = Uploads(self.database, clock)
         self.deliveries = Deliveries(self.database, clock)
+        self._check_tiers()
+
+    def _check_tiers(self) -> None:
+        with self.database.reading() as connection:
+            for owner, tier in connection.execute(select(accounts.c.owner, accounts.c.tier)):
+                if tier not in self.tariff.tiers:
+                    raise InputError(f"the tariff has no tier {tier}, which the account {owner} has; wanted it kept")
 
     def close(self) -> None:
         self.database.close()
@@ -453,11 +459,6 @@ class Store:
 
     def _make_room(self, connection: Connection, now: float, owner: str) -> None:
         line.make_room(connection, now, owner, self.tariff.tier(self._tier(connection, owner, now)))
-
-
-def fingerprint(text: str) -> str:
-    """A short name for a text that is the same for the same text."""
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def open_store(data: Path, database: str | None = None, tariff: Path | None = None) -> Store:

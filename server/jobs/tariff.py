@@ -19,6 +19,7 @@ else:
 
 SHIPPED = Path(__file__).with_name("tariff.toml")
 LOCAL = "local"  # the tier while no key has been made
+PRICED = ("act", "lip_sync", "capture")  # what can be ordered, server.jobs.orders.KINDS
 T = TypeVar("T")
 
 
@@ -80,6 +81,8 @@ def load_tariff(path: Path = SHIPPED) -> Tariff:
         prices = {kind: Fraction(str(price)) for kind, price in _table(path, told, "prices").items()}
     except ValueError as error:
         raise InputError(f"{path} has a price that is no number ({error})") from error
+    if missing := [kind for kind in PRICED if kind not in prices]:
+        raise InputError(f"{path} has no price for {missing[0]}; wanted one for each of {', '.join(PRICED)}")
     if any(price < 0 for price in prices.values()):
         raise InputError(f"{path} has a price below 0; wanted credits a second")
     tiers = {

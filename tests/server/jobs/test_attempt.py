@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from server.jobs.attempt import Attempt, Done, Failed, Limits
+from server.jobs.attempt import Attempt, Done, Failed, Limits, Progress
 from server.jobs.records import Code
-from tests.server.jobs.faking import doing
+from tests.server.jobs.faking import STEPS, doing
 
 ROOMY = Limits(cpu_s=60, memory_mb=4096)
 
@@ -94,6 +94,25 @@ def test_listening_ends_though_an_attempt_says_nothing(tmp_path: Path) -> None:
     attempt = Attempt(doing([["spin", 60]]), tmp_path / "a", ROOMY)
     assert attempt.listen(0.1)
     attempt.kill()
+    attempt.close()
+
+
+def _hold(seconds: float, progress: Progress, folder: Path) -> None:
+    """A fork that keeps all its parent has open."""
+    if os.fork() == 0:
+        time.sleep(seconds)
+        os._exit(0)
+
+
+def test_an_attempt_has_ended_though_a_helper_keeps_its_pipe_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(STEPS, "hold", _hold)
+    attempt = Attempt(doing([["hold", 60], ["crash", signal.SIGKILL]]), tmp_path / "a", ROOMY)
+    begun = time.monotonic()
+    while attempt.listen(0.1):
+        assert time.monotonic() - begun < 20
+    assert attempt.result() == Failed("the process that did it died (SIGKILL)", Code.CRASHED, False)
     attempt.close()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -24,6 +23,8 @@ from server.cli import run
 from server.dub import DubOptions
 from server.jobs.batch import BatchOptions, read_manifest
 from server.jobs.orders import ActOrder, DubOrder
+from server.jobs.records import State
+from server.jobs.store import open_store
 
 HEADER = "command,character,performance,clip,audio,output,intensity,camera,fps,side_by_side\n"
 
@@ -184,21 +185,25 @@ def test_every_row_is_done_and_reported_and_nothing_is_done_twice(
 
 
 @pytest.mark.slow
-def test_a_run_that_is_killed_goes_on_where_it_was(portrait: Path, clip: Path, tmp_path: Path) -> None:
+def test_a_run_that_is_killed_or_stopped_goes_on_where_it_was(portrait: Path, clip: Path, tmp_path: Path) -> None:
     table = "command,character,performance,output\n"
     table += "".join(f"act,{portrait},{clip},{n}.mp4\n" for n in range(4))
     path = manifest(tmp_path, table)
     command = [sys.executable, "-m", "server.cli", "batch", str(path)]
-    first = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    until = time.monotonic() + 120
-    while not (tmp_path / "0.mp4").exists():
-        assert time.monotonic() < until
-        time.sleep(0.05)
-    os.kill(first.pid, signal.SIGKILL)
-    first.wait()
-    kept = (tmp_path / "0.mp4").stat().st_mtime_ns
+    written = {}
+    for n, how in enumerate((signal.SIGKILL, signal.SIGTERM)):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        until = time.monotonic() + 120
+        while not (tmp_path / f"{n}.mp4").exists():
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        process.send_signal(how)
+        assert process.wait(30) == (143 if how is signal.SIGTERM else -how)
+        written[n] = (tmp_path / f"{n}.mp4").stat().st_mtime_ns
+    store = open_store(tmp_path / "jobs.csv.batch")
+    assert not store.tasks(states=[State.RUNNING])
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
-    assert (tmp_path / "0.mp4").stat().st_mtime_ns == kept
+    assert all((tmp_path / f"{n}.mp4").stat().st_mtime_ns == then for n, then in written.items())
     with (tmp_path / "jobs.csv.report.csv").open() as file:
         states = [(line["output"], line["state"]) for line in csv.DictReader(file)]
     assert states == [(str(tmp_path / f"{n}.mp4"), "SUCCEEDED") for n in range(4)]

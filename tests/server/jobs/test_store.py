@@ -6,6 +6,7 @@ import multiprocessing
 import sqlite3
 import threading
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,22 @@ def test_the_ledger_takes_no_second_end_of_a_task(store: Store) -> None:
     with pytest.raises(IntegrityError), store.database.writing() as connection:
         ledger.reserve(connection, 0.0, "ann", task.id, 5)
     assert steps(store, "ann") == [("grant", 1000), ("reserve", -20), ("refund", 20)]
+
+
+def test_a_balance_is_the_sum_of_its_lines(store: Store) -> None:
+    store.keys.create("ann", "paid")
+    store.keys.create("bob", "paid")
+    for n in range(6):
+        store.submit(of("ann" if n % 2 else "bob", 1.0 + n))
+    store.cancel(store.tasks("ann")[0].id)
+    claim = store.claim("w")
+    assert claim is not None
+    store.finish(claim, [], 0.5)
+    store.grant("ann", -300)
+    for owner in ("ann", "bob"):
+        amounts = [entry.amount for entry in store.entries(owner)]
+        assert store.standing(owner).credits == sum(amounts)
+        assert len(amounts) > 4
 
 
 def test_who_has_too_few_credits_is_told_and_nothing_is_kept(store: Store) -> None:
@@ -301,6 +318,22 @@ def test_more_than_a_tier_begins_in_a_day_waits_until_the_day_is_over(store: Sto
     assert store.claim("w") is not None
 
 
+def test_what_was_begun_may_be_begun_again_though_the_day_is_used_up(store: Store) -> None:
+    store.keys.create("ann", "free")
+    for _ in range(4):
+        store.submit(of("ann"))
+    for _ in range(2):
+        claims(store, 1)
+    third = store.claim("w")
+    assert third is not None
+    store.hand_back(third)
+    again = store.claim("w")
+    assert again is not None
+    assert again.task.id == third.task.id
+    store.finish(again, [], 4.0)
+    assert store.claim("w") is None
+
+
 def test_retries_count_once_in_a_day(store: Store) -> None:
     store.keys.create("ann", "free")
     store.submit(of("ann"))
@@ -468,6 +501,13 @@ def test_an_unknown_kind_or_account_is_refused(store: Store) -> None:
         store.submit(of("local", kind="film"))
     with pytest.raises(InputError, match="no account bob"):
         store.submit(of("bob"))
+
+
+def test_a_tariff_without_the_tier_of_an_account_is_refused(store: Store, url: str, tariff: Tariff) -> None:
+    store.keys.create("ann", "paid")
+    tiers = {name: tier for name, tier in tariff.tiers.items() if name != "paid"}
+    with pytest.raises(InputError, match="no tier paid, which the account ann has"):
+        Store(url, replace(tariff, tiers=tiers))
 
 
 def test_a_database_of_another_version_is_refused(store: Store, url: str) -> None:

@@ -9,13 +9,13 @@ import pytest
 
 from runtime.errors import InputError
 from server.jobs.orders import KINDS
-from server.jobs.tariff import SHIPPED, Tariff, load_tariff
+from server.jobs.tariff import PRICED, SHIPPED, Tariff, load_tariff
 from tests.server.jobs.conftest import TARIFF
 
 
 def test_the_tariff_that_is_shipped_prices_every_kind() -> None:
     tariff = load_tariff()
-    assert set(tariff.prices) == set(KINDS)
+    assert set(tariff.prices) == set(KINDS) == set(PRICED)
     assert not tariff.tiers["local"].metered
     assert tariff.tiers["free"].priority < tariff.tiers["paid"].priority
 
@@ -33,6 +33,7 @@ def test_a_cost_is_rounded_up_to_whole_credits(tariff: Tariff) -> None:
     [
         ("act = 5", 'act = "five"', "a price that is no number"),
         ("act = 5", "act = -5", "a price below 0"),
+        ("act = 5", "", "no price for act"),
         ("daily = 3", "dayly = 3", r"\[tiers.free\] says dayly; wanted name, priority"),
         ("daily = 3", "daily = 2.5", "daily = 2.5; wanted a whole number"),
         ("daily = 3", "daily = true", "daily = True; wanted int"),
