@@ -110,7 +110,18 @@ def measure(seconds: float, sessions: int, fps: float, soak: bool) -> list[Measu
     """Serve, stream, stop; what each client saw."""
     pictures = performer()
     with tempfile.TemporaryDirectory() as data:
-        command = [sys.executable, "-m", "server.cli", "serve", "--port", "0", "--data", str(Path(data))]
+        command = [
+            sys.executable,
+            "-m",
+            "server.cli",
+            "serve",
+            "--port",
+            "0",
+            "--workers",
+            "0",
+            "--data",
+            str(Path(data)),
+        ]
         server = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"}
         )  # fmt: skip
