@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastapi import WebSocket, WebSocketDisconnect
+from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 
 from server.api.access import bearer
@@ -48,13 +49,19 @@ class Pulse:
 
     async def run(self) -> None:
         while True:
-            if self.listeners.total():
-                number = await asyncio.to_thread(self._service.store.last_event)
-                if number != self._number:
-                    self._number = number
-                    self._changed.set()
-                    self._changed = asyncio.Event()
+            try:
+                if self.listeners.total():
+                    await self._look()
+            except DBAPIError:
+                log.exception("the database does not answer")
             await asyncio.sleep(POLL_S)
+
+    async def _look(self) -> None:
+        number = await asyncio.to_thread(self._service.store.last_event)
+        if number != self._number:
+            self._number = number
+            self._changed.set()
+            self._changed = asyncio.Event()
 
     async def wait(self, seconds: float) -> None:
         """Until something happened, or so long."""

@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from server.api.shapes import Problem
-from server.jobs.records import ConflictError, CreditError, LimitError, RefusalError
+from server.jobs.records import ConflictError, LimitError, RefusalError
 
 
 class ApiError(HTTPException):
@@ -55,7 +55,6 @@ def handle(app: FastAPI) -> None:
     @app.exception_handler(RefusalError)
     async def refused(_: Request, error: RefusalError) -> JSONResponse:
         status = 422 if isinstance(error, ConflictError) else 429 if isinstance(error, LimitError) else 400
-        assert isinstance(error, ConflictError | LimitError | CreditError), error
         wait = {} if error.retry_after_s is None else {"Retry-After": f"{error.retry_after_s:.0f}"}
         return _problem(status, str(error), wait)
 

@@ -14,6 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
+from sqlalchemy.exc import DBAPIError
+
 from server.api.fetch import Fetcher, FetchError
 from server.api.service import Service
 from server.api.signing import webhook_signature
@@ -46,12 +48,18 @@ class Webhooks:
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="webhook")
 
     async def run(self) -> None:
-        """Tell whoever is owed it, until cancelled."""
-        loop = asyncio.get_running_loop()
+        """Tell whoever is owed it, until cancelled; a database that is away for a while is waited for."""
         while True:
-            due = await asyncio.to_thread(self._service.store.deliveries.due)
-            await asyncio.gather(*(loop.run_in_executor(self._threads, self._tell, delivery) for delivery in due))
+            try:
+                await self._round()
+            except DBAPIError:
+                log.exception("the database does not answer")
             await asyncio.sleep(POLL_S)
+
+    async def _round(self) -> None:
+        loop = asyncio.get_running_loop()
+        due = await asyncio.to_thread(self._service.store.deliveries.due)
+        await asyncio.gather(*(loop.run_in_executor(self._threads, self._tell, delivery) for delivery in due))
 
     def _tell(self, delivery: Delivery) -> None:
         status, deliveries = self._sent(delivery), self._service.store.deliveries

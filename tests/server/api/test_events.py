@@ -10,9 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy.exc import OperationalError
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
+from server.api.events import Pulse
+from server.api.service import Service, ServiceOptions
+from server.jobs.store import open_store
 from tests.server.api.conftest import Served
 
 pytestmark = pytest.mark.slow
@@ -59,6 +63,28 @@ def test_every_change_is_told_and_none_is_missed_over_a_dropped_connection(serve
     numbers = [each["number"] for each in told]
     assert numbers == sorted(set(numbers))
     assert [each["status"] for each in told[1:]] == ["PENDING", "RUNNING", "SUCCEEDED"]
+
+
+def test_a_database_that_is_away_for_a_while_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = Service(tmp_path, open_store(tmp_path), ServiceOptions(), "http://127.0.0.1:1")
+    answers: list[int | Exception] = [OperationalError("select", None, Exception("away")), 7]
+
+    def last_event() -> int:
+        answer = answers.pop(0) if len(answers) > 1 else answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def go() -> None:
+        monkeypatch.setattr(service.store, "last_event", last_event)
+        pulse = Pulse(service)
+        pulse.listeners["me"] = 1
+        running = asyncio.ensure_future(pulse.run())
+        await asyncio.wait_for(pulse._changed.wait(), 30)
+        running.cancel()
+
+    run(go)
+    service.close()
 
 
 @pytest.mark.parametrize(("said", "code"), [
