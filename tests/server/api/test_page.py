@@ -169,9 +169,7 @@ def test_jobs_move_as_they_are_worked_on_and_can_be_cancelled_tried_again_and_de
         page.shot("jobs-none")
         first = served.ask("POST", "/v1/capture", body).json()["id"]
         page.says("jobs", "1 of 1 not over")
-        claim = served.store.claim("test")
-        assert claim is not None
-        served.store.heartbeat(claim, 0.42)
+        claim = served.begin(0.42)
         page.wait("document.querySelector('#jobs .state').textContent === 'Working, 42 %'")
         page.shot("jobs-working")
         served.store.hand_back(claim)
