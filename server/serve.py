@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import ctypes
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from audio.voice import Voice
     from server.house import House
 
+SWITCH_S = 0.0005  # until a thread that computes lets another go on: a picture is handed on some twenty times
 GRACE_S = 5  # connections that do not end by themselves are cut after that
 
 
@@ -88,6 +90,7 @@ def run(house: House, listening: socket.socket) -> None:
     import uvicorn
 
     _few_arenas()
+    sys.setswitchinterval(SWITCH_S)
     failures: list[BaseException | None] = []
 
     from server.app import create_app
