@@ -9,7 +9,7 @@ const actor = $("actor"), canvas = $("character"), paint = canvas.getContext("2d
 const FPS = 30, IN_FLIGHT = 2, FORGOTTEN_MS = 500; // a picture not answered by then was dropped
 const MEASURED = 300; // pictures that the meters tell of
 
-const state = { wire: null, camera: null, microphone: null, take: null, character: null, stopPictures: null, faceless: 0 };
+const state = { wire: null, camera: null, microphone: null, take: null, character: null, stopPictures: null, rendered: 0, faceless: 0 };
 const session = sessionKey();
 const shrinker = new Shrinker();
 const inFlight = new Map(); // capture time, us -> when it was sent, ms
@@ -218,9 +218,10 @@ function quantile(q) {
 function meter(stats) {
   $("dropped").textContent = stats.dropped + heldBack;
   $("server").textContent = `${Math.round(stats.p50_ms)} ms`;
-  const lost = stats.faceless - state.faceless;
+  const seen = stats.rendered - state.rendered, lost = stats.faceless - state.faceless;
+  state.rendered = stats.rendered;
   state.faceless = stats.faceless;
-  if (lost > 10) say("No face is seen. Face the camera, with light from the front.", true);
+  if (seen > 0 && lost > 0.7 * seen) say("No face is seen. Face the camera, with light from the front.", true);
   else if ($("status").textContent.startsWith("No face")) say(state.take ? "Recording." : "Live.");
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
-import shutil
+import time
 import wave
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,17 +30,11 @@ from server.wire import Kind
 from synth.retarget import Retarget, RetargetOptions
 from synth.rig import rig
 from synth.warp import WarpRenderer
+from tests.server.browsing import chromium, firefox, limited
 from tests.server.serving import Running, serving
 
 Rgb = NDArray[np.uint8]
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        os.environ.get("UNDERSTUDY_BROWSER") != "1",
-        reason="the browser's driver has been seen to spin for minutes on a busy machine; UNDERSTUDY_BROWSER=1 runs these",
-    ),
-]
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = pytest.mark.slow
 SHOTS = os.environ.get("UNDERSTUDY_SCREENSHOTS")  # a folder to keep pictures of the page in; docs/images has some
 
 # What the page sends is kept by its capture time, so that what the canvas shows can be compared with it.
@@ -57,13 +51,13 @@ KEEP_SENT = """
     return send.call(this, message);
   };
 """
-# Pairs of what was sent and what the canvas showed of it, with the time of showing, for at least so long and so many.
-SAMPLE = """async ([leastMs, leastN, mostMs]) => {
+# Pairs of what was sent and what the canvas showed of it, with the time of showing, for some time.
+SAMPLE = """async (ms) => {
   const canvas = document.getElementById("character"), small = document.createElement("canvas"), out = [], begun = performance.now();
   Object.assign(small, { width: 256, height: Math.round(256 * canvas.height / canvas.width) });
   const base64 = (bytes) => btoa(Array.from(bytes, (b) => String.fromCharCode(b)).join(""));
   let last = canvas.dataset.time;
-  for (let now = begun; now < begun + mostMs && (now < begun + leastMs || out.length < leastN); now = performance.now()) {
+  while (performance.now() < begun + ms) {
     await new Promise((done) => setTimeout(done, 80));
     if (canvas.dataset.time === last || !window.sent.has(canvas.dataset.time)) continue;
     last = canvas.dataset.time;
@@ -116,21 +110,18 @@ def server(data: Path) -> Iterator[Running]:
         yield running
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(autouse=True)
+def limit() -> Iterator[None]:
+    with limited():
+        yield
+
+
+@pytest.fixture
 def browser(camera: Path) -> Iterator[Any]:
-    api = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser; pip install playwright")
-    if CHROMIUM is None:
-        pytest.skip("there is no Chromium; apt-get install chromium")
-    with api.sync_playwright() as playwright:
-        arguments = [
-            "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync", "--disable-background-networking",
-            "--disable-component-update", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream",
-            f"--use-file-for-fake-video-capture={camera}",
-            f"--use-file-for-fake-audio-capture={camera.with_name('microphone.wav')}",
-        ]  # fmt: skip
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+    """A Chromium whose camera is the film."""
+    films = f"--use-file-for-fake-video-capture={camera}", f"--use-file-for-fake-audio-capture={camera.with_name('microphone.wav')}"
+    with chromium("--use-fake-ui-for-media-stream", *films) as found:
         yield found
-        found.close()
 
 
 @dataclass
@@ -141,9 +132,11 @@ class Studio:
     errors: list[str] = field(default_factory=list)
 
     def says(self, text: str, within_ms: int = 60_000) -> None:
-        self.page.wait_for_function(
-            "text => document.getElementById('status').textContent.includes(text)", arg=text, timeout=within_ms
-        )
+        self.wait("text => document.getElementById('status').textContent.includes(text)", text, within_ms)
+
+    def wait(self, until: str, with_: Any = None, within_ms: int = 60_000) -> None:
+        """By a timer: a page that draws nothing may have no animation frames."""
+        self.page.wait_for_function(until, arg=with_, timeout=within_ms, polling=100)
 
     def begin(self) -> None:
         self.page.click("#start")
@@ -194,9 +187,10 @@ def test_an_actor_sees_their_character_move_with_them_and_takes_the_take_home(
         studio.page.check("input[value=admiral]", force=True)
         studio.begin()
         studio.page.wait_for_timeout(3000)
-        samples = studio.page.evaluate(SAMPLE, [10_000, 40, 60_000])
+        samples: list[list[Any]] = []
+        while len(samples) < 40 or samples[-1][0] - samples[0][0] < 10_000:
+            samples += studio.page.evaluate(SAMPLE, 1500)
         studio.shot("studio-live")
-        assert samples[-1][0] - samples[0][0] > 8_000
         was, now = (mouths(samples, i, MediaPipeFaces()) for i in (1, 2))
         seen = np.isfinite(was) & np.isfinite(now)
         assert seen.mean() > 0.9
@@ -217,7 +211,7 @@ def test_an_actor_sees_their_character_move_with_them_and_takes_the_take_home(
             studio.page.click("#download")
         path = tmp_path / download.value.suggested_filename
         download.value.save_as(path)
-        studio.page.wait_for_function("document.getElementById('played').readyState >= 2")
+        studio.wait("() => document.getElementById('played').readyState >= 2")
         studio.shot("studio-take")
     with av.open(str(path)) as take:
         frames = [f.to_ndarray(format="rgb24") for f in take.decode(video=0)]
@@ -283,9 +277,7 @@ def test_a_take_goes_on_when_the_connection_drops_and_holds_both_halves(
           });
           seen.observe(status, { childList: true, characterData: true, subtree: true });
         })""")
-        studio.page.wait_for_function(
-            "before => Number(document.getElementById('character').dataset.time) > Number(before) + 1e6", arg=before
-        )
+        studio.wait("before => Number(document.getElementById('character').dataset.time) > Number(before) + 1e6", before)
         print(f"the take went on {again:.0f} ms after the drop")
         studio.page.wait_for_timeout(1500)
         studio.page.click("#record")
@@ -307,7 +299,7 @@ def test_a_second_tab_takes_over_and_the_first_says_so(browser: Any, server: Run
             second.begin()
             first.says("You went on in another tab")
             first.shot("studio-another-tab")
-            second.page.wait_for_function("document.getElementById('character').dataset.time")
+            second.wait("() => document.getElementById('character').dataset.time")
 
 
 def test_a_camera_or_microphone_that_stops_is_told_in_words(browser: Any, server: Running) -> None:
@@ -328,8 +320,8 @@ def test_a_microphone_alone_moves_the_character(browser: Any, server: Running) -
         assert studio.page.inner_text("#start") == "Start microphone"
         studio.begin()
         shown = "Number(document.getElementById('character').dataset.time)"
-        studio.page.wait_for_function(f"{shown} > 0")
-        studio.page.wait_for_function(f"before => {shown} > before + 1e6", arg=studio.page.evaluate(shown))
+        studio.wait(f"() => {shown} > 0")
+        studio.wait(f"before => {shown} > before + 1e6", studio.page.evaluate(shown))
         studio.shot("studio-microphone")
         assert studio.page.is_disabled("#calibrate")
         studio.page.click("#start")
@@ -341,7 +333,7 @@ def test_obs_gets_the_character_without_what_is_behind(browser: Any, server: Run
         studio.begin()
         stage = studio.page.context.new_page()
         stage.goto(f"http://{server.at}/stage.html?cut_out=1&session=obs")
-        stage.wait_for_function("document.getElementById('shown').width > 100", timeout=60_000)
+        Studio(stage).wait("() => document.getElementById('shown').width > 100")
         corner, middle = stage.evaluate("""() => {
           const c = document.getElementById("shown"), paint = c.getContext("2d");
           return [[4, 4], [c.width / 2, c.height / 2]].map(([x, y]) => paint.getImageData(x, y, 1, 1).data[3]);
@@ -352,7 +344,7 @@ def test_obs_gets_the_character_without_what_is_behind(browser: Any, server: Run
             stage.screenshot(path=f"{SHOTS}/stage.png", omit_background=True)
         shown = stage.evaluate("""src => new Promise((done) => {
           const image = new Image();
-          image.onload = () => done(image.naturalWidth);
+          image.onload = () => { done(image.naturalWidth); image.src = ""; }; // it would never end
           image.src = src;
         })""", f"http://{server.at}/v1/watch.mjpeg?session=obs")  # fmt: skip
         assert shown == 512
@@ -369,3 +361,27 @@ def test_a_picture_is_added_or_refused_in_words(browser: Any, server: Running, t
         studio.says("dark.png shows no face")
         studio.says("Try another picture")
         studio.shot("studio-refused")
+
+
+def test_firefox_performs_too_and_takes_the_take_home(server: Running, tmp_path: Path) -> None:
+    with firefox(tmp_path) as page:
+        page.open(f"http://{server.at}/")
+        page.wait("document.querySelector('.cast input') !== null")
+        page.evaluate("document.getElementById('start').click()")
+        # What this Firefox has for a camera shows nobody.
+        page.wait("document.getElementById('status').textContent.startsWith('No face')")
+        page.wait("Number(document.getElementById('fps').textContent) > 0")
+        page.evaluate("document.getElementById('record').click()")
+        time.sleep(1.5)
+        page.evaluate("document.getElementById('record').click()")
+        page.wait("document.getElementById('played').readyState >= 2")
+        assert page.evaluate("document.getElementById('download').download") in ("take.mp4", "take.webm")
+        assert page.evaluate("document.getElementById('played').videoWidth") == 512
+        if SHOTS:
+            page.screenshot(Path(SHOTS) / "studio-firefox.png")
+
+
+def test_a_browser_that_hangs_is_killed(browser: Any) -> None:
+    page = browser.new_page()
+    with pytest.raises(TimeoutError, match="took longer than 2 s"), limited(2):
+        page.evaluate("() => { while (true); }")
