@@ -150,7 +150,7 @@ class House:
             held.forget = None
         await self._disconnect(held)
         held.session.take()  # what was for the connection before
-        held.session.reply = hello.reply
+        held.session.answer(hello.reply)
         if hello.character not in (None, held.character):
             await self.recast(held, hello.character or "")
         log.info("a session goes on", extra={"session": held.label})

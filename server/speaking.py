@@ -28,7 +28,6 @@ from runtime.stage import Chain
 from server.live import Half, LiveSession
 from server.metrics import Histogram
 from server.performing import Seeing, Showing
-from server.pictures import encode
 from server.wire import Kind, Media, pack
 from synth.retarget import Retarget, RetargetOptions
 from synth.rig import Character
@@ -217,7 +216,7 @@ class SpeakingSession(LiveSession):
         with self._timed("show"):
             rgb = self.showing.draw(motion)
         with self._timed("encode"):
-            message = pack(self.reply, at, encode(rgb, self.reply))
+            message = self._message(at, rgb)
         gone = time.perf_counter() - due
         self.stats.rendered += 1
         self._stages["whole"].observe(gone)

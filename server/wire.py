@@ -145,9 +145,9 @@ def read_hello(text: str) -> Hello:
     if value.get("version") != VERSION:
         raise WireError(Close.MALFORMED, f"the client speaks version {value.get('version')!r:.40}, wanted {VERSION}")
     reply = value.get("reply", "jpeg")
-    replies = {"jpeg": Kind.JPEG, "webp": Kind.WEBP}
+    replies = {"jpeg": Kind.JPEG, "webp": Kind.WEBP, "h264": Kind.H264}
     if not isinstance(reply, str) or reply not in replies:
-        raise WireError(Close.MALFORMED, "hello asks for a reply other than jpeg or webp")
+        raise WireError(Close.MALFORMED, "hello asks for a reply other than jpeg, webp or h264")
     driver = value.get("driver", "camera")
     drivers: dict[str, Driver] = {name: name for name in get_args(Driver)}
     if not isinstance(driver, str) or driver not in drivers:
