@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 from fastapi import HTTPException, WebSocket
+from numpy.typing import NDArray
 
 from audio.voice import Voice
 from perfcap.face import MediaPipeFaces
@@ -71,6 +72,7 @@ class House:
     limits: Limits = field(default_factory=Limits)
     origins: frozenset[str] = frozenset()  # further pages that may connect
     outputs: list[Callable[[Motion], None]] = field(default_factory=list)  # what the newest session's Motion goes to
+    screens: list[Callable[[NDArray[np.uint8]], None]] = field(default_factory=list)  # and its pictures [H, W, 3]
     beside: list[Callable[[], Coroutine[Any, Any, None]]] = field(
         default_factory=list
     )  # what runs while the server does
@@ -119,14 +121,23 @@ class House:
         self, hello: Hello, key: str, showing: Showing, wake: Callable[[], None]
     ) -> tuple[LiveSession, MediaPipeFaces | None]:
         def heard(motion: Motion) -> None:
-            self._hear(key, motion)
+            if self._is_newest(key):
+                for output in self.outputs:
+                    output(motion)
+
+        def shown(rgb: NDArray[np.uint8]) -> None:
+            if self._is_newest(key):
+                for screen in self.screens:
+                    screen(rgb)
 
         if hello.driver == "camera":
             finder = MediaPipeFaces()
-            return LiveSession(Seeing(finder), showing, hello.reply, wake, stages=self.stages, heard=heard), finder
+            return LiveSession(
+                Seeing(finder), showing, hello.reply, wake, stages=self.stages, heard=heard, shown=shown
+            ), finder
         echo = hello.driver == "speech"
         return SpeakingSession(
-            showing, hello.reply, wake, echo=echo, voice=self.voice, stages=self.stages, heard=heard
+            showing, hello.reply, wake, echo=echo, voice=self.voice, stages=self.stages, heard=heard, shown=shown
         ), None
 
     async def showing(self, name: str) -> Showing:
@@ -223,11 +234,9 @@ class House:
         }  # fmt: skip
         return exposition(counts, levels, self.stages, "understudy")
 
-    def _hear(self, key: str, motion: Motion) -> None:
+    def _is_newest(self, key: str) -> bool:
         """From a session's thread: only the newest session moves what is outside."""
-        if self.outputs and key == next(reversed(self.live), None):
-            for output in self.outputs:
-                output(motion)
+        return key == next(reversed(self.live), None)
 
 
 _REST = Motion(

@@ -88,7 +88,8 @@ class _Due:
 class LiveSession:
     """Seeing and Showing in two threads between a queue of pictures and one of messages.
 
-    `wake` is called from the threads whenever `take` has something. `heard` is given every captured Motion.
+    `wake` is called from the threads whenever `take` has something. `heard` is given every captured Motion,
+    `shown` every picture [H, W, 3] of the character.
     """
 
     def __init__(
@@ -100,6 +101,7 @@ class LiveSession:
         *,
         stages: Mapping[str, Histogram] | None = None,
         heard: Callable[[Motion], None] | None = None,
+        shown: Callable[[NDArray[np.uint8]], None] | None = None,
     ) -> None:
         self.seeing = seeing
         self.showing = showing
@@ -114,6 +116,7 @@ class LiveSession:
         self._n_hanging = 0  # pictures that did
         self._stages = stages or {name: Histogram() for name in STAGES}
         self._heard = heard
+        self._shown = shown
         self._clock = SteadyClock()
         self._ready = threading.Condition()
         self._pictures: deque[_Due] = deque()
@@ -167,6 +170,10 @@ class LiveSession:
     def answer(self, reply: Kind) -> None:
         """Somebody else sends and reads from now on: neither side knows the other's last picture."""
         self.reply, self._gap = reply, True
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Let the next picture hang on none before it."""
         self._writer.begin_anew()
 
     def send_stats(self) -> None:
@@ -318,12 +325,14 @@ class LiveSession:
         self.stats.rendered += 1
         self.stats.delays_ms.append(gone * 1e3)
         self.send(message)
-        self._show_watchers(message, rgb)
+        self._show_others(message, rgb)
         with self._ready:
             self._busy -= 1
             self._ready.notify_all()
 
-    def _show_watchers(self, message: bytes, rgb: NDArray[np.uint8]) -> None:
+    def _show_others(self, message: bytes, rgb: NDArray[np.uint8]) -> None:
+        if self._shown is not None:
+            self._shown(rgb)
         watchers = list(self.watchers)
         if not watchers:
             return

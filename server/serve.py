@@ -34,6 +34,7 @@ class ServeOptions:
     log: Style = "text"
     vmc: str | None = None  # HOST:PORT that the newest session's motion goes to over OSC
     vtube_studio: bool = False  # whether it goes to VTube Studio on this machine
+    virtual_camera: bool = False  # whether its pictures go to a virtual camera of this machine
     voice_command: str | None = None  # a program that says texts, instead of espeak; see audio.voice.CommandVoice
 
     def __post_init__(self) -> None:
@@ -53,6 +54,11 @@ def serve(options: ServeOptions, *, quiet: bool = False) -> None:
         from server.vmc import VmcSender
 
         sender = VmcSender(options.vmc)
+    camera = None
+    if options.virtual_camera:
+        from server.virtual_camera import CameraForm, CameraOut
+
+        camera = CameraOut(CameraForm())
     listening = listen(options.host, options.port)
     try:
         options.data.mkdir(parents=True, exist_ok=True)
@@ -65,6 +71,8 @@ def serve(options: ServeOptions, *, quiet: bool = False) -> None:
     house = House(Cast(options.data), origins=frozenset(options.origins), voice=_voice(options))
     if sender is not None:
         house.outputs.append(sender)
+    if camera is not None:
+        house.screens.append(camera)
     if options.vtube_studio:
         from server.vtube_studio import VTubeStudio
 

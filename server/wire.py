@@ -85,7 +85,8 @@ class Control:
     """What a client may ask for at any time."""
 
     action: Literal[
-        "character", "intensity", "camera", "mirror", "pause", "calibrate", "reset", "stats", "say", "interrupt"
+        "character", "intensity", "camera", "mirror", "pause", "calibrate", "reset", "stats", "say", "interrupt",
+        "keyframe",
     ]
     value: str | float | bool | None = None
 
@@ -93,6 +94,7 @@ class Control:
 _WANTED: dict[str, Any] = {
     "character": str, "intensity": (int, float), "camera": str, "mirror": bool, "pause": bool, "calibrate": None,
     "reset": None, "stats": None, "say": str, "interrupt": None,
+    "keyframe": None,
 }  # fmt: skip
 
 

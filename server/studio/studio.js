@@ -1,6 +1,7 @@
 // The studio: the camera's pictures go out over /v1/live, the character's come back (docs/protocol.md).
 
-import { JPEG, PCM16, Wire } from "./wire.js";
+import { H264, JPEG, PCM16, WEBP, Wire } from "./wire.js";
+import { Decoder, Encoder, isAble } from "./h264.js";
 import { Shrinker, everyPicture, openCamera, openMicrophone, whyNoCamera, whyNoMicrophone } from "./camera.js";
 import { Microphone, Take } from "./take.js";
 
@@ -9,7 +10,7 @@ const actor = $("actor"), canvas = $("character"), paint = canvas.getContext("2d
 const FPS = 30, IN_FLIGHT = 2, FORGOTTEN_MS = 500; // a picture not answered by then was dropped
 const MEASURED = 300; // pictures that the meters tell of
 
-const state = { wire: null, camera: null, microphone: null, take: null, character: null, stopPictures: null, rendered: 0, faceless: 0 };
+const state = { wire: null, encoder: null, decoder: null, camera: null, microphone: null, take: null, character: null, stopPictures: null, rendered: 0, faceless: 0 };
 const session = sessionKey();
 const shrinker = new Shrinker();
 const inFlight = new Map(); // capture time, us -> when it was sent, ms
@@ -71,7 +72,8 @@ async function choose(name) {
 }
 
 function draw(image) {
-  if (canvas.width !== image.width || canvas.height !== image.height) Object.assign(canvas, { width: image.width, height: image.height });
+  const width = image.displayWidth ?? image.width, height = image.displayHeight ?? image.height;
+  if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
   paint.drawImage(image, 0, 0);
 }
 
@@ -109,7 +111,7 @@ async function start() {
   $("driver").disabled = true;
   listen();
   watchTracks();
-  connect();
+  connect(await isAble());
   if (seen) await see();
   else await state.microphone.hear((pcm, capturedMs) => {
     if (state.wire?.isReady) state.wire.media(PCM16, Math.round(capturedMs * 1000), new Uint8Array(pcm.buffer));
@@ -144,8 +146,8 @@ function stop(text, isError = false) {
   $("you").classList.add("off");
   if (state.take) finishTake();
   state.microphone?.close();
-  state.wire?.close();
-  Object.assign(state, { camera: null, microphone: null, wire: null, stopPictures: null });
+  for (const part of [state.wire, state.encoder, state.decoder]) part?.close();
+  Object.assign(state, { camera: null, microphone: null, wire: null, encoder: null, decoder: null, stopPictures: null });
   $("driver").disabled = false;
   nameStart();
   delays.length = heldBack = 0;
@@ -154,11 +156,16 @@ function stop(text, isError = false) {
   say(text, isError);
 }
 
-function connect() {
+function connect(inH264) {
   say("Connecting …");
-  const wire = state.wire = new Wire({ character: state.character, session, driver: $("driver").value });
+  const wire = state.wire = new Wire({ character: state.character, session, driver: $("driver").value, reply: inH264 ? "h264" : "jpeg" });
+  if (inH264) {
+    state.encoder = new Encoder((timeUs, unit) => wire.media(H264, timeUs, unit), () => {}); // what it cannot do goes as JPEG
+    state.decoder = new Decoder(shown, () => wire.ask("keyframe"));
+  }
   wire.onready = () => {
     inFlight.clear();
+    if (state.encoder) state.encoder.isKeyWanted = true;
     if (wire.driver === "camera") wire.ask("mirror", $("mirror").checked);
     wire.ask("intensity", Number($("intensity").value));
     wire.ask("camera", $("view").value);
@@ -170,6 +177,7 @@ function connect() {
   wire.onsaid = (message) => {
     if (message.type === "error") say(message.message, true);
     if (message.type === "stats") meter(message);
+    if (message.type === "keyframe" && state.encoder) state.encoder.isKeyWanted = true;
   };
   wire.onlost = ({ code, reason, again }) => {
     if (code === 4409) return stop("You went on in another tab. Press Start camera to perform here again.", true);
@@ -189,23 +197,29 @@ function sendPicture(capturedMs) {
   }
   const timeUs = Math.round(capturedMs * 1000);
   inFlight.set(timeUs, now);
-  shrinker.jpeg(actor).then((blob) => wire.picture(JPEG, timeUs, blob), () => inFlight.delete(timeUs));
+  if (state.encoder?.isOpen) state.encoder.put(shrinker.take(actor), timeUs);
+  else shrinker.jpeg(actor).then((bytes) => wire.media(JPEG, timeUs, bytes), () => inFlight.delete(timeUs));
 }
 
-async function show(timeUs, blob) {
+async function show(kind, timeUs, bytes) {
   for (const sent of inFlight.keys()) if (sent <= timeUs) inFlight.delete(sent);
-  const image = await createImageBitmap(blob);
-  if (timeUs > newest || timeUs < newest - 5e6) { // decoding may overtake; a clock may begin anew
-    newest = timeUs;
-    draw(image);
-    canvas.dataset.time = timeUs; // when what is shown was captured, us
-    shownThisSecond += 1;
-    requestAnimationFrame(() => {
-      delays.push(performance.now() - timeUs / 1000);
-      if (delays.length > MEASURED) delays.shift();
-    });
-  }
+  if (kind === H264) return state.decoder?.put(timeUs, bytes);
+  const image = await createImageBitmap(new Blob([bytes], { type: kind === WEBP ? "image/webp" : "image/jpeg" }));
+  shown(timeUs, image);
   image.close();
+}
+
+// An image, or a video's frame, that was captured then.
+function shown(timeUs, image) {
+  if (timeUs <= newest && timeUs >= newest - 5e6) return; // decoding may overtake; a clock may begin anew
+  newest = timeUs;
+  draw(image);
+  canvas.dataset.time = timeUs; // when what is shown was captured, us
+  shownThisSecond += 1;
+  requestAnimationFrame(() => {
+    delays.push(performance.now() - timeUs / 1000);
+    if (delays.length > MEASURED) delays.shift();
+  });
 }
 
 // Meters

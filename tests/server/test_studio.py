@@ -37,19 +37,38 @@ Rgb = NDArray[np.uint8]
 pytestmark = pytest.mark.slow
 SHOTS = os.environ.get("UNDERSTUDY_SCREENSHOTS")  # a folder to keep pictures of the page in; docs/images has some
 
-# What the page sends is kept by its capture time, so that what the canvas shows can be compared with it.
+# What the page sends is kept by its capture time, so that what the canvas shows can be compared with it: as it goes
+# into the encoder, where `keeps` is set, since a unit of H.264 is no picture by itself.
 # `dropped` cuts the connection as a network does: without a word of goodbye that the page could hear.
 KEEP_SENT = """
   window.sent = new Map();
+  window.kinds = new Set();
+  const keep = (time, bytes) => {
+    window.sent.set(time, bytes);
+    if (window.sent.size > 300) window.sent.delete(window.sent.keys().next().value);
+  };
   const close = WebSocket.prototype.close;
   window.dropped = () => close.call(window.last, 4000);
   const send = WebSocket.prototype.send;
   WebSocket.prototype.send = function (message) {
     window.last = this;
-    if (message instanceof Uint8Array) window.sent.set(String(new DataView(message.buffer).getBigInt64(1)), message.slice(9));
-    if (window.sent.size > 300) window.sent.delete(window.sent.keys().next().value);
+    if (message instanceof Uint8Array) {
+      window.kinds.add(message[0]);
+      if (message[0] === 1) keep(String(new DataView(message.buffer).getBigInt64(1)), message.slice(9));
+    }
     return send.call(this, message);
   };
+  if (window.VideoEncoder) {
+    const encode = VideoEncoder.prototype.encode;
+    VideoEncoder.prototype.encode = function (frame, options) {
+      if (window.keeps) {
+        const canvas = new OffscreenCanvas(frame.displayWidth, frame.displayHeight), time = String(frame.timestamp);
+        canvas.getContext("2d").drawImage(frame, 0, 0);
+        canvas.convertToBlob({ type: "image/jpeg", quality: 0.9 }).then((blob) => blob.arrayBuffer()).then((bytes) => keep(time, new Uint8Array(bytes)));
+      }
+      return encode.call(this, frame, options);
+    };
+  }
 """
 # Pairs of what was sent and what the canvas showed of it, with the time of showing, for some time.
 SAMPLE = """async (ms) => {
@@ -187,6 +206,8 @@ def test_an_actor_sees_their_character_move_with_them_and_takes_the_take_home(
         studio.page.check("input[value=admiral]", force=True)
         studio.begin()
         studio.page.wait_for_timeout(3000)
+        assert studio.page.evaluate("[...window.kinds]") == [3]  # this browser speaks H.264
+        studio.page.evaluate("window.keeps = true")
         samples: list[list[Any]] = []
         while len(samples) < 40 or samples[-1][0] - samples[0][0] < 10_000:
             samples += studio.page.evaluate(SAMPLE, 1500)
