@@ -24,7 +24,12 @@ class LiveClient:
     """One live session. What the server says besides pictures is in `said`, newest last."""
 
     def __init__(
-        self, url: str, *, character: str | None = None, session: str | None = None, driver: Driver = "camera",
+        self,
+        url: str,
+        *,
+        character: str | None = None,
+        session: str | None = None,
+        driver: Driver = "camera",
         reply: Kind = Kind.JPEG,
     ) -> None:
         self._url = url

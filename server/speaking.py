@@ -192,7 +192,9 @@ class SpeakingSession(LiveSession):
                 return
         at, pcm = self._waiting.tick()
         if not self._echo and len(self._waiting) > LATE * TICK:
-            self._begun -= 1 / FPS  # a microphone whose clock is faster than ours, or that was held up, is caught up with
+            self._begun -= (
+                1 / FPS
+            )  # a microphone whose clock is faster than ours, or that was held up, is caught up with
         self._ticks.append((at, pcm))
         moment = Fraction(self._n_ticks, FPS)
         self._n_ticks += 1

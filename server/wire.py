@@ -85,7 +85,16 @@ class Control:
     """What a client may ask for at any time."""
 
     action: Literal[
-        "character", "intensity", "camera", "mirror", "pause", "calibrate", "reset", "stats", "say", "interrupt",
+        "character",
+        "intensity",
+        "camera",
+        "mirror",
+        "pause",
+        "calibrate",
+        "reset",
+        "stats",
+        "say",
+        "interrupt",
         "keyframe",
     ]
     value: str | float | bool | None = None

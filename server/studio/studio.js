@@ -34,6 +34,8 @@ function say(text, isError = false) {
   $("status").classList.toggle("error", isError);
 }
 
+const sayLive = () => say(state.take ? "Recording. Press Stop recording when you are done." : "Live. Act, and press Record when you are ready.");
+
 // Characters
 
 async function loadCast(chosen) {
@@ -74,7 +76,13 @@ async function choose(name) {
 function draw(image) {
   const width = image.displayWidth ?? image.width, height = image.displayHeight ?? image.height;
   if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+  shape(canvas, width, height);
   paint.drawImage(image, 0, 0);
+}
+
+// The frame around a picture or video takes its shape.
+function shape(inside, width, height) {
+  inside.parentElement.style.setProperty("--ratio", width / height);
 }
 
 async function addPicture(file) {
@@ -109,6 +117,7 @@ async function start() {
   }
   $("start").textContent = seen ? "Stop camera" : "Stop microphone";
   $("driver").disabled = true;
+  lead("record");
   listen();
   watchTracks();
   connect(await isAble());
@@ -121,6 +130,7 @@ async function start() {
 async function see() {
   actor.srcObject = state.camera;
   await actor.play();
+  shape(actor, actor.videoWidth, actor.videoHeight);
   $("you").classList.remove("off");
   state.stopPictures = everyPicture(actor, sendPicture);
 }
@@ -134,7 +144,7 @@ function watchTracks() {
   const [camera] = state.camera.getVideoTracks(), [sound] = state.camera.getAudioTracks();
   camera?.addEventListener("ended", () => stop("The camera stopped. Plug it in again, then press Start camera.", true));
   camera?.addEventListener("mute", () => say("The camera sends no pictures. Wake it, or press Stop and Start camera.", true));
-  camera?.addEventListener("unmute", () => say("Live."));
+  camera?.addEventListener("unmute", sayLive);
   sound?.addEventListener("ended", () => camera ? say("The microphone stopped; you go on without sound. Stop and start the camera to get it back.", true)
     : stop("The microphone stopped. Plug it in again, then press Start.", true));
 }
@@ -150,6 +160,7 @@ function stop(text, isError = false) {
   Object.assign(state, { camera: null, microphone: null, wire: null, encoder: null, decoder: null, stopPictures: null });
   $("driver").disabled = false;
   nameStart();
+  lead("start");
   delays.length = heldBack = 0;
   for (const id of ["server", "dropped"]) $(id).textContent = "–";
   $("record").disabled = $("calibrate").disabled = true;
@@ -171,7 +182,7 @@ function connect(inH264) {
     wire.ask("camera", $("view").value);
     $("record").disabled = false;
     $("calibrate").disabled = wire.driver !== "camera";
-    say(state.take ? "Recording." : "Live.");
+    sayLive();
   };
   wire.onpicture = show;
   wire.onsaid = (message) => {
@@ -179,11 +190,19 @@ function connect(inH264) {
     if (message.type === "stats") meter(message);
     if (message.type === "keyframe" && state.encoder) state.encoder.isKeyWanted = true;
   };
-  wire.onlost = ({ code, reason, again }) => {
+  wire.onlost = ({ code, reason, again, tries }) => {
     if (code === 4409) return stop("You went on in another tab. Press Start camera to perform here again.", true);
     if (!again) return stop(`${reason || "The connection was refused"}. Load the page again.`, true);
-    say(state.take ? "The connection was lost; connecting again. The take goes on." : "The connection was lost; connecting again …", true);
+    say(whyLost(code, reason, tries) + (state.take ? " The take goes on." : ""), true);
   };
+}
+
+// In words, while the page tries again by itself.
+function whyLost(code, reason, tries) {
+  if (code === 1001) return "The server stopped. Start it again, and you go on here.";
+  if (reason) return `The server refuses: ${reason}. Trying again …`;
+  if (tries > 4) return "The server does not answer. See that `understudy serve` runs; you go on as soon as it does.";
+  return "The connection was lost; connecting again …";
 }
 
 function sendPicture(capturedMs) {
@@ -211,7 +230,7 @@ async function show(kind, timeUs, bytes) {
 
 // An image, or a video's frame, that was captured then.
 function shown(timeUs, image) {
-  if (timeUs <= newest && timeUs >= newest - 5e6) return; // decoding may overtake; a clock may begin anew
+  if (!state.wire || timeUs <= newest && timeUs >= newest - 5e6) return; // decoding may overtake; a clock may begin anew
   newest = timeUs;
   draw(image);
   canvas.dataset.time = timeUs; // when what is shown was captured, us
@@ -236,7 +255,7 @@ function meter(stats) {
   state.rendered = stats.rendered;
   state.faceless = stats.faceless;
   if (seen > 0 && lost > 0.7 * seen) say("No face is seen. Face the camera, with light from the front.", true);
-  else if ($("status").textContent.startsWith("No face")) say(state.take ? "Recording." : "Live.");
+  else if ($("status").textContent.startsWith("No face")) sayLive();
 }
 
 setInterval(() => {
@@ -257,7 +276,7 @@ function record() {
   $("record").textContent = "Stop recording";
   $("record").classList.add("on");
   $("clock").hidden = false;
-  say("Recording.");
+  sayLive();
 }
 
 async function finishTake() {
@@ -286,11 +305,18 @@ function mirror() {
   actor.classList.toggle("mirrored", $("mirror").checked);
 }
 
+// Which button is the next to be pressed.
+function lead(id) {
+  for (const button of ["start", "record"]) $(button).classList.toggle("first", button === id);
+  $("keys-hint").hidden = id === "start";
+}
+
 function nameStart() {
   $("start").textContent = $("driver").value === "camera" ? "Start camera" : "Start microphone";
 }
 
 $("start").addEventListener("click", start);
+actor.addEventListener("resize", () => shape(actor, actor.videoWidth, actor.videoHeight)); // a phone that was turned
 $("driver").addEventListener("change", nameStart);
 $("record").addEventListener("click", record);
 $("calibrate").addEventListener("click", calibrate);
@@ -309,7 +335,7 @@ for (const name of ["dragover", "drop", "dragleave"]) {
   });
 }
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("select, input:not([type=checkbox], [type=radio], [type=range])")) return;
+  if (!$("stage").checkVisibility() || event.ctrlKey || event.metaKey || event.altKey || event.target.matches("select, input:not([type=checkbox], [type=radio], [type=range])")) return;
   const key = event.key.toLowerCase();
   if (key === "r" && !$("record").disabled) record();
   if (key === "n" && !$("calibrate").disabled) calibrate();

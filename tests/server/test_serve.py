@@ -316,7 +316,9 @@ def test_h264_goes_in_and_comes_back_and_the_camera_may_change_its_size(server: 
             live._socket.transport.abort()
         keys = []
         async with LiveClient(server.url, session="units", reply=Kind.H264) as live:
-            await live.picture(writer(face[:240, 20:260]), 900_000, Kind.H264)  # hangs on what this connection never sent
+            await live.picture(
+                writer(face[:240, 20:260]), 900_000, Kind.H264
+            )  # hangs on what this connection never sent
             while {"type": "keyframe"} not in live.said:
                 await live.ask("stats")
                 with suppress(asyncio.TimeoutError):
