@@ -24,7 +24,7 @@ import pytest
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FIREFOX = next(filter(None, map(shutil.which, ("firefox-esr", "firefox"))), None)
-LIMIT_S = 150  # of one test: ten times what it takes where nothing else runs
+LIMIT_S = 300  # of one test: ten times what it takes where nothing else runs
 GRACE_S = 20  # until what still does not end is interrupted again
 
 
@@ -48,21 +48,45 @@ def limited(limit_s: float = LIMIT_S) -> Iterator[None]:
 
 
 def _kill_browsers() -> None:
-    """Kill every browser and driver that descends from this process."""
-    parents: dict[int, tuple[int, str]] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            pid, name, rest = re.match(r"(\d+) \((.*)\) . (\d+)", stat.read_text(errors="replace")).groups()  # type: ignore[union-attr]
-            parents[int(pid)] = int(rest), name
-
-    def is_below(pid: int) -> bool:
-        above = parents.get(pid, (0, ""))[0]
-        return above == os.getpid() or (above > 1 and is_below(above))
-
-    for pid, (_, name) in parents.items():
-        if is_below(pid) and name.startswith(("node", "chrom", "firefox", "Web Content", "Socket Process")):
+    for pid in _below():
+        if _command(pid).startswith(("node", "chrom", "firefox", "Web Content", "Socket Process")):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+
+
+@contextmanager
+def asleep() -> Iterator[None]:
+    """The pages of every browser here stand still, as on a phone that sleeps."""
+    pages = [pid for pid in _below() if b"--type=renderer" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    assert pages, "no page is open"
+    for pid in pages:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pages:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+
+def _below() -> list[int]:
+    """Every process that descends from this one."""
+    parents: dict[int, int] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            parents[int(stat.parent.name)] = int(stat.read_text(errors="replace").rpartition(")")[2].split()[1])
+
+    def is_below(pid: int) -> bool:
+        above = parents.get(pid, 0)
+        return above == os.getpid() or (above > 1 and is_below(above))
+
+    return [pid for pid in parents if is_below(pid)]
+
+
+def _command(pid: int) -> str:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/comm").read_text()
+    return ""
 
 
 @contextmanager
