@@ -77,7 +77,7 @@ def _catmull_rom(n_points: int, n: int) -> NDArray[np.float32]:  # [(n_points - 
 
 def middle(two: NDArray[np.float32]) -> NDArray[np.float32]:
     """Of two points [2, ...]; NumPy's mean takes ten times as long."""
-    return np.asarray((two[0] + two[1]) / 2)
+    return np.asarray((two[0] + two[1]) / 2, np.float32)
 
 
 def opening(upper: NDArray[np.float32], lower: NDArray[np.float32]) -> float:

@@ -177,9 +177,7 @@ class WarpRenderer:
         return np.asarray(over, np.uint8)
 
 
-def shows(
-    points: NDArray[np.float32], triangles: NDArray[np.int32], opacity: NDArray[np.uint8]
-) -> NDArray[np.bool_]:
+def shows(points: NDArray[np.float32], triangles: NDArray[np.int32], opacity: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """Which triangles [T, 3] of points [V, 2] px may hold anything of what is seen in a picture [H, W]."""
     import cv2
 
