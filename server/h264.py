@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -21,12 +22,13 @@ Rgb = NDArray[np.uint8]  # [H, W, 3]
 LARGEST_PX = 1920 * 1088  # of a picture that is decoded: a decoder holds up to seventeen of them
 SMALLEST_SIDE = 16
 CRF = 21  # of what is sent: as good as the JPEG that is sent otherwise, in a fifth of the bytes
+MOST_BEFORE = 32  # NAL units that are looked at for a picture's first slice: whoever sends more means harm
 KEY, SEQUENCE = 5, 7  # types of NAL units: an independent picture's slice; what a decoder must know before it
 
 
 def is_key(unit: bytes) -> bool:
     """Whether an access unit can be decoded without those before it."""
-    types = set(_nal_types(unit))
+    types = set(islice(_nal_types(unit), MOST_BEFORE))
     return KEY in types and SEQUENCE in types
 
 
@@ -66,13 +68,13 @@ class H264Reader:
             self._codec = _decoder()
         try:
             frames = self._codec.decode(av.Packet(unit))
+            if len(frames) == 1 and min(frames[0].width, frames[0].height) >= SMALLEST_SIDE:
+                return self._rgb(frames[0])
         except av.FFmpegError as error:
             self.lost()
-            raise InputError("a H264 picture is damaged, or larger than 1920x1088; wanted a whole one") from error
-        if len(frames) != 1 or min(frames[0].width, frames[0].height) < SMALLEST_SIDE:
-            self.lost()
-            raise InputError("a H264 access unit holds no single picture of 16 px a side or more; wanted one")
-        return self._rgb(frames[0])
+            raise InputError("an H264 picture is damaged, or larger than 1920x1088; wanted a whole one") from error
+        self.lost()
+        raise InputError("an H264 access unit holds no single picture of 16 px a side or more; wanted one")
 
     def _rgb(self, frame: Any) -> Rgb:
         if (frame.width, frame.height, frame.format.name) != self._form:

@@ -263,6 +263,7 @@ setInterval(() => {
   shownThisSecond = 0;
   $("delay").textContent = delays.length ? `${Math.round(quantile(0.5))} ms` : "–";
   $("delay-worst").textContent = delays.length ? `1 in 100: ${Math.round(quantile(0.99))} ms` : "";
+  if (state.take && delays.length) state.microphone?.follow(quantile(0.5));
   if (state.take) $("clock").textContent = `${Math.floor(state.take.seconds / 60)}:${String(Math.floor(state.take.seconds % 60)).padStart(2, "0")}`;
   state.wire?.ask("stats");
 }, 1000);

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -49,7 +51,7 @@ def test_a_picture_may_change_its_size_and_have_odd_sides(face: Rgb) -> None:
 def test_a_damaged_unit_is_refused_with_a_sentence_and_then_a_key_frame_wanted(face: Rgb) -> None:
     writer, reader = H264Writer(), H264Reader()
     first = writer(face)
-    with pytest.raises(InputError, match="a H264 picture is damaged, or larger than 1920x1088; wanted a whole one"):
+    with pytest.raises(InputError, match="an H264 picture is damaged, or larger than 1920x1088; wanted a whole one"):
         reader(first[: len(first) // 3])
     assert reader.waits
     with pytest.raises(InputError, match="holds no single picture"):
@@ -61,6 +63,13 @@ def test_a_picture_larger_than_a_decoder_may_hold_is_refused() -> None:
     assert large.shape[0] * large.shape[1] > LARGEST_PX
     with pytest.raises(InputError, match="larger than 1920x1088"):
         H264Reader()(H264Writer()(large))
+
+
+def test_a_unit_of_nothing_but_beginnings_costs_nothing() -> None:
+    unit = b"\0\0\1\x67" * (1 << 20)
+    begun = time.process_time()
+    assert not is_key(unit)
+    assert time.process_time() - begun < 0.05
 
 
 def test_no_damage_to_a_stream_raises_anything_else(face: Rgb) -> None:
