@@ -49,8 +49,8 @@ export class Wire {
     this.onpicture(view.getUint8(0), Number(view.getBigInt64(1)), new Uint8Array(data, HEADER));
   }
 
-  // What is written already and not yet on its way, bytes.
-  get waiting() { return this.socket.bufferedAmount; }
+  // A socket that is being closed says so later.
+  get isOpen() { return this.isReady && this.socket.readyState === WebSocket.OPEN; }
 
   media(kind, timeUs, payload) {
     const message = new Uint8Array(HEADER + payload.length);
@@ -58,12 +58,12 @@ export class Wire {
     view.setUint8(0, kind);
     view.setBigInt64(1, BigInt(timeUs));
     message.set(payload, HEADER);
-    if (this.isReady) this.socket.send(message);
+    if (this.isOpen) this.socket.send(message);
   }
 
   ask(type, value) {
     if (type === "character") this.character = value;
-    if (this.isReady) this.socket.send(JSON.stringify(value === undefined ? { type } : { type, value }));
+    if (this.isOpen) this.socket.send(JSON.stringify(value === undefined ? { type } : { type, value }));
   }
 
   close() {

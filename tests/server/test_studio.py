@@ -343,23 +343,26 @@ def test_a_camera_or_microphone_that_stops_is_told_in_words(browser: Any, server
         studio.begin()
 
 
-@pytest.mark.parametrize(("name", "says"), [
-    ("NotAllowedError", "The camera is not allowed. Allow it in the address bar, then press Start camera again."),
-    ("NotFoundError", "No camera was found. Plug one in, then press Start camera again."),
-    ("NotReadableError", "Another program uses the camera. Close it, then press Start camera again."),
-])  # fmt: skip
-def test_a_camera_that_cannot_be_had_is_told_in_words(browser: Any, server: Running, name: str, says: str) -> None:
+def test_a_camera_that_cannot_be_had_is_told_in_words(browser: Any, server: Running) -> None:
     with opened(browser, server.at, color_scheme="dark") as studio:
-        studio.page.evaluate(
-            "name => { navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('', name)); }", name
-        )
-        studio.page.click("#start")
-        studio.says(says)
-        assert studio.page.is_enabled("#start")
-        assert studio.page.is_disabled("#record")
-        if name == "NotAllowedError":
-            studio.wait("() => [...document.images].every((image) => image.naturalWidth)")
-            studio.shot("camera-refused-dark")
+        for name, says in (
+            ("NotFoundError", "No camera was found. Plug one in, then press Start camera again."),
+            ("NotReadableError", "Another program uses the camera. Close it, then press Start camera again."),
+            (
+                "NotAllowedError",
+                "The camera is not allowed. Allow it in the address bar, then press Start camera again.",
+            ),
+        ):
+            studio.page.evaluate(
+                "name => { navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('', name)); }",
+                name,
+            )
+            studio.page.click("#start")
+            studio.says(says)
+            assert studio.page.is_enabled("#start")
+            assert studio.page.is_disabled("#record")
+        studio.wait("() => [...document.images].every((image) => image.naturalWidth)")
+        studio.shot("camera-refused-dark")
 
 
 def test_a_server_that_is_gone_is_told_in_words_and_one_that_comes_back_is_taken_up(browser: Any, data: Path) -> None:
