@@ -108,6 +108,7 @@ async function start() {
   const seen = $("driver").value === "camera";
   $("start").disabled = true;
   say(seen ? "Waiting for the camera …" : "Waiting for the microphone …");
+  const inH264 = await isAble();
   try {
     state.camera = await (seen ? openCamera() : openMicrophone());
   } catch (error) {
@@ -120,7 +121,7 @@ async function start() {
   lead("record");
   listen();
   watchTracks();
-  connect(await isAble());
+  connect(inH264);
   if (seen) await see();
   else await state.microphone.hear((pcm, capturedMs) => {
     if (state.wire?.isReady) state.wire.media(PCM16, Math.round(capturedMs * 1000), new Uint8Array(pcm.buffer));
