@@ -72,7 +72,7 @@ def _catmull_rom(n_points: int, n: int) -> NDArray[np.float32]:  # [(n_points - 
     t = (np.arange(n) / n)[None, :, None]
     a, b, c, d = p[:-3, None], p[1:-2, None], p[2:-1, None], p[3:, None]
     out = 0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - 3 * c + d - a) * t**3)
-    return np.concatenate((out.reshape(-1, n_points), one[-1:])).astype(np.float32)
+    return np.asarray(np.concatenate((out.reshape(-1, n_points), one[-1:])), np.float32)
 
 
 def middle(two: NDArray[np.float32]) -> NDArray[np.float32]:
