@@ -134,7 +134,8 @@ class Page:
             time.sleep(0.1)
 
     def screenshot(self, path: Path) -> None:
-        shot = self._ask("browsingContext.captureScreenshot", context=self._context, origin="document")
+        form = {"type": "image/jpeg", "quality": 0.8}
+        shot = self._ask("browsingContext.captureScreenshot", context=self._context, origin="document", format=form)
         path.write_bytes(base64.b64decode(shot["data"]))
 
     def _ask(self, method: str, **parameters: Any) -> Any:
