@@ -113,7 +113,7 @@ class LiveSession:
         self.watchers: set[Watcher] = set()
         self._reader, self._writer = H264Reader(), H264Writer()
         self._gap = False  # whether the next picture may hang on one that never came
-        self._n_hanging = 0  # pictures that did
+        self._n_hanging = 0  # pictures one after the other that did
         self._stages = stages or {name: Histogram() for name in STAGES}
         self._heard = heard
         self._shown = shown
@@ -141,6 +141,7 @@ class LiveSession:
         with self._ready:
             self.stats.received += 1
             if self.paused or self._stopped:
+                self._gap = True
                 return
             self._pictures.append(_Due(media, time.perf_counter(), self._gap))
             self._gap = False
@@ -296,6 +297,7 @@ class LiveSession:
         if due.after_gap:
             self._reader.lost()
         if not self._reader.waits or is_key(due.media.payload):
+            self._n_hanging = 0
             return self._reader(due.media.payload)
         if self._n_hanging % ASK_EVERY == 0:
             self.send(say("keyframe"))

@@ -178,6 +178,12 @@ def test_where_a_unit_of_h264_was_dropped_a_key_frame_is_asked_for_and_awaited(
     assert [unpack(m).time_us for m in sent if isinstance(m, bytes)] == [0, 6]
     assert [m for m in sent if isinstance(m, str)] == ['{"type":"keyframe"}']
     assert (session.stats.dropped, session.stats.refused) == (5, 0)
+    session.paused = True
+    session.push(Media(Kind.H264, 7, stream[1]))
+    session.paused = False
+    session.push(Media(Kind.H264, 8, stream[2]))
+    until(lambda: session.stats.dropped == 6)
+    assert session.take() == ['{"type":"keyframe"}']
 
 
 def test_h264_that_comes_back_begins_anew_for_a_new_reader_and_where_one_is_not_read(
