@@ -78,6 +78,7 @@ class House:
     )  # what runs while the server does
     voice: Callable[[], Voice] | None = None  # what says a text
     live: dict[str, Held] = field(default_factory=dict)  # by key, oldest first
+    newest: str | None = None  # key of the session that moves what is outside; its threads ask
     n_watchers: int = 0
     draining: bool = False
     n_sessions: int = 0
@@ -113,6 +114,7 @@ class House:
         showing = await self.showing(name)
         session, finder = await asyncio.to_thread(self._session, hello, key, showing, lambda: call(loop, something))
         held = self.live[key] = Held(key, name, hello.driver, session, finder, something)
+        self.newest = key
         self.n_sessions += 1
         log.info("a session begins", extra={"session": held.label})
         return held
@@ -121,12 +123,12 @@ class House:
         self, hello: Hello, key: str, showing: Showing, wake: Callable[[], None]
     ) -> tuple[LiveSession, MediaPipeFaces | None]:
         def heard(motion: Motion) -> None:
-            if self._is_newest(key):
+            if key == self.newest:
                 for output in self.outputs:
                     output(motion)
 
         def shown(rgb: NDArray[np.uint8]) -> None:
-            if self._is_newest(key):
+            if key == self.newest:
                 for screen in self.screens:
                     screen(rgb)
 
@@ -200,6 +202,7 @@ class House:
         if self.live.get(held.key) is not held:
             return
         del self.live[held.key]
+        self.newest = next(reversed(self.live), None)
         if held.forget is not None:
             held.forget.cancel()
         await asyncio.to_thread(held.session.close)
@@ -233,10 +236,6 @@ class House:
             "waiting_pictures": sum(waiting for waiting, _ in depths), "unsent_messages": sum(unsent for _, unsent in depths),
         }  # fmt: skip
         return exposition(counts, levels, self.stages, "understudy")
-
-    def _is_newest(self, key: str) -> bool:
-        """From a session's thread: only the newest session moves what is outside."""
-        return key == next(reversed(self.live), None)
 
 
 _REST = Motion(

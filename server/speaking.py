@@ -191,10 +191,9 @@ class SpeakingSession(LiveSession):
             if self._ready.wait_for(lambda: self._stopped, timeout=max(0.0, due - time.perf_counter())):
                 return
         at, pcm = self._waiting.tick()
-        if not self._echo and len(self._waiting) > LATE * TICK:
-            self._begun -= (
-                1 / FPS
-            )  # a microphone whose clock is faster than ours, or that was held up, is caught up with
+        if not self._echo and len(self._waiting) > LATE * TICK and time.perf_counter() < due + 1 / FPS:
+            # A microphone whose clock is faster than ours, or that was held up: the next tick is due at once.
+            self._begun -= 1 / FPS
         self._ticks.append((at, pcm))
         moment = Fraction(self._n_ticks, FPS)
         self._n_ticks += 1
