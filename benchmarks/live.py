@@ -119,7 +119,7 @@ def in_units(pictures: list[bytes]) -> list[bytes]:
     return [writer(decode(Media(Kind.JPEG, 0, picture))) for picture in pictures]
 
 
-def _client(url: str, pictures: list[bytes], kind: Kind, seconds: float, fps: float, out: Queue[Measured]) -> None:
+def client(url: str, pictures: list[bytes], kind: Kind, seconds: float, fps: float, out: Queue[Measured]) -> None:
     out.put(asyncio.run(stream(url, pictures, kind, seconds, fps)))
 
 
@@ -127,7 +127,18 @@ def _client(url: str, pictures: list[bytes], kind: Kind, seconds: float, fps: fl
 def served() -> Iterator[tuple[str, int]]:
     """A server in a process of its own: where its stream is, and its process id."""
     with tempfile.TemporaryDirectory() as data:
-        command = [sys.executable, "-m", "server.cli", "serve", "--port", "0", "--data", str(Path(data))]
+        command = [
+            sys.executable,
+            "-m",
+            "server.cli",
+            "serve",
+            "--port",
+            "0",
+            "--workers",
+            "0",
+            "--data",
+            str(Path(data)),
+        ]
         server = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"}
         )  # fmt: skip
@@ -148,15 +159,15 @@ def measure(seconds: float, sessions: int, fps: float, kind: Kind, soak: bool) -
         context = multiprocessing.get_context("spawn")
         out: Queue[Measured] = context.Queue()
         clients = [
-            context.Process(target=_client, args=(url, pictures, kind, seconds, fps, out)) for _ in range(sessions)
+            context.Process(target=client, args=(url, pictures, kind, seconds, fps, out)) for _ in range(sessions)
         ]
-        for client in clients:
-            client.start()
+        for process in clients:
+            process.start()
         if soak:
             _watch(pid, [c.sentinel for c in clients])
         results = [out.get() for _ in clients]
-        for client in clients:
-            client.join()
+        for process in clients:
+            process.join()
         return results
 
 

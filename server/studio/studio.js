@@ -93,7 +93,7 @@ async function addPicture(file) {
   try {
     const answer = await fetch("/v1/characters", { method: "POST", body: form });
     const body = await answer.json().catch(() => ({}));
-    if (!answer.ok) return say(`${body.detail ?? "The picture could not be used"}. Try another picture with one clear face.`, true);
+    if (!answer.ok) return say(`${body.error ?? "The picture could not be used"}. Try another picture with one clear face.`, true);
     await loadCast(body.name);
     say(`${body.name} is ready.`);
   } catch {

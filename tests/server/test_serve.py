@@ -26,7 +26,7 @@ from server.client import LiveClient
 from server.h264 import H264Reader, H264Writer, is_key
 from server.pictures import decode, encode
 from server.wire import Kind, pack, say
-from tests.server.serving import Running, serving
+from tests.server.serving import Running, apart, serving
 
 Rgb = NDArray[np.uint8]
 pytestmark = pytest.mark.slow
@@ -463,7 +463,7 @@ def test_characters_are_listed_shown_added_and_refused(at: str, face: Rgb, tmp_p
         f"http://{at}/v1/characters", files={"picture": ("dark.png", (tmp_path / "dark.png").read_bytes())}, timeout=120
     )
     assert refused.status_code == 422
-    assert refused.json()["detail"] == "dark.png shows no face; wanted one at least 64 px wide"
+    assert refused.json()["error"] == "dark.png shows no face; wanted one at least 64 px wide"
     assert httpx.get(f"http://{at}/v1/characters/..%2F..%2Fetc/picture").status_code == 404
 
 
@@ -476,7 +476,7 @@ def test_the_page_and_the_figures_are_served(at: str) -> None:
     assert httpx.get(f"http://{at}/readyz").text == "ok"
 
 
-def test_told_to_stop_it_finishes_what_came_says_so_and_stops(data: Path, face: Rgb) -> None:
+def test_told_to_stop_it_finishes_what_came_says_so_and_stops(data: Path, face: Rgb, tmp_path: Path) -> None:
     async def go(server: Running) -> tuple[int, int]:
         async with LiveClient(server.url) as live:
             await live.picture(encode(face, Kind.JPEG), 0)
@@ -492,7 +492,7 @@ def test_told_to_stop_it_finishes_what_came_says_so_and_stops(data: Path, face: 
                     n += 1
             return n, int(live._socket.close_code or 0)
 
-    with serving(data) as server:
+    with serving(apart(data, tmp_path)) as server:
         assert run(lambda: go(server)) == (1, 1001)
         server.process.wait(60)
         lines = [json.loads(line) for line in server.log.read_text().splitlines() if line.startswith("{")]
