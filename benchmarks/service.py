@@ -41,6 +41,7 @@ from server.jobs.orders import ActOrder, CaptureOrder, as_text
 from server.jobs.records import State, Submission, Task
 from server.jobs.store import Store, open_store
 from server.jobs.tariff import SHIPPED
+from server.wire import Kind
 
 OWNERS = ("ann", "bob")
 AHEAD = 6  # tasks that wait while processes are killed
@@ -263,7 +264,7 @@ def soak_table(folder: Path, minutes: float = 30, jobs: int = 50, sessions: int 
         with serving(command(data, 1), data / "server.log") as server:
             context = multiprocessing.get_context("spawn")
             out: Queue[Measured] = context.Queue()
-            arguments = f"ws://{server.address}/v1/live", pictures, minutes * 60, 15.0, out
+            arguments = f"ws://{server.address}/v1/live", pictures, Kind.JPEG, minutes * 60, 15.0, out
             clients = [context.Process(target=client, args=arguments) for _ in range(sessions)]
             for process in clients:
                 process.start()

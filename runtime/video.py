@@ -211,7 +211,7 @@ class VideoReader(VideoDecoder):
         if pixels == "stored" and aspect and Fraction(7, 8) <= aspect <= Fraction(8, 7):
             aspect = None
         try:
-            self._to_rgb = _ToRgb(self.first, aspect)
+            self._to_rgb = ToRgb(self.first, aspect)
         except BaseException:
             self._container.close()
             raise
@@ -249,7 +249,7 @@ class _Clock:
         return Fraction(pts * (frame.time_base or self._time_base)) + self._shift
 
 
-class _ToRgb:
+class ToRgb:
     """Decoded frames of any kind to upright RGB of one size, that of the first."""
 
     def __init__(self, first: Any, sample_aspect: Fraction | None) -> None:
@@ -468,7 +468,7 @@ def read_at(path: str | Path, times: Iterable[Fraction]) -> Iterator[Frame]:
     """For each time the nearest keyframe at or before it: the cheap way to sample a long clip."""
     container, stream = _open_video(Path(path))
     stream.thread_type = "SLICE"
-    to_rgb: _ToRgb | None = None
+    to_rgb: ToRgb | None = None
     last: Frame | None = None
     with container:
         for time in times:
@@ -483,7 +483,7 @@ def read_at(path: str | Path, times: Iterable[Fraction]) -> Iterator[Frame]:
                     continue
                 if not decoded:
                     continue
-                to_rgb = to_rgb or _ToRgb(decoded[0], stream.sample_aspect_ratio)
+                to_rgb = to_rgb or ToRgb(decoded[0], stream.sample_aspect_ratio)
                 last = Frame(shown, to_rgb(decoded[0]), 1 / _rate(stream))
             yield last
 

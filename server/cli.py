@@ -429,6 +429,9 @@ def serve(
     vtube_studio: Annotated[
         bool, typer.Option("--vtube-studio", help="Send the captured motion to VTube Studio on this machine.")
     ] = False,
+    virtual_camera: Annotated[
+        bool, typer.Option("--virtual-camera", help="Show the character as a camera of this machine, for video calls.")
+    ] = False,
     voice_command: Annotated[
         str | None, typer.Option(help="A program that says the texts a client sends, as for understudy dub.")
     ] = None,
@@ -442,7 +445,8 @@ def serve(
     with asked_for():
         options = ServeOptions(
             host=host, port=port, data=data, origins=tuple(origin or ()), log=log,  # type: ignore[arg-type]
-            vmc=vmc, vtube_studio=vtube_studio, voice_command=voice_command, workers=workers, executor=executor,  # type: ignore[arg-type]
+            vmc=vmc, vtube_studio=vtube_studio, virtual_camera=virtual_camera, voice_command=voice_command,
+            workers=workers, executor=executor,  # type: ignore[arg-type]
             database=database, tariff=tariff, public_url=public_url, trusted_hosts=tuple(trust_host or ()),
         )  # fmt: skip
     run_server(options, quiet=quiet)
@@ -460,6 +464,9 @@ def live(
     vmc: Annotated[
         str | None, typer.Option(help="Send the captured motion to a VMC receiver over OSC: HOST or HOST:PORT.")
     ] = None,
+    virtual_camera: Annotated[
+        bool, typer.Option("--virtual-camera", help="Show the character as a camera of this machine, for video calls.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Perform live with a camera of this machine; a browser or OBS shows the character."""
@@ -468,7 +475,8 @@ def live(
 
     with asked_for():
         options = LiveOptions(
-            character=character, camera=camera, port=port, intensity=intensity, mirror=mirror, vmc=vmc
+            character=character, camera=camera, port=port, intensity=intensity, mirror=mirror, vmc=vmc,
+            virtual_camera=virtual_camera,
         )  # fmt: skip
     perform(options, quiet=quiet)
 

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import ctypes
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from server.jobs.pool import Pool
 
 WARM_S = 20  # what is being made ready ends by itself by then: to end in the midst of native code aborts
+SWITCH_S = 0.0005  # until a thread that computes lets another go on: a picture is handed on some twenty times
 GRACE_S = 5  # connections that do not end by themselves are cut after that
 
 
@@ -35,6 +37,7 @@ class ServeOptions:
     log: Style = "text"
     vmc: str | None = None  # HOST:PORT that the newest session's motion goes to over OSC
     vtube_studio: bool = False  # whether it goes to VTube Studio on this machine
+    virtual_camera: bool = False  # whether its pictures go to a virtual camera of this machine
     voice_command: str | None = None  # a program that says texts, instead of espeak; see audio.voice.CommandVoice
     workers: int = 1  # tasks worked on at once; 0 only takes them
     executor: Literal["local", "ray"] = "local"  # who works on them: processes of this machine, or a cluster
@@ -66,6 +69,11 @@ def serve(options: ServeOptions, *, quiet: bool = False) -> None:
         from server.vmc import VmcSender
 
         sender = VmcSender(options.vmc)
+    camera = None
+    if options.virtual_camera:
+        from server.virtual_camera import CameraForm, CameraOut
+
+        camera = CameraOut(CameraForm())
     listening = listen(options.host, options.port)
     try:
         options.data.mkdir(parents=True, exist_ok=True)
@@ -77,6 +85,8 @@ def serve(options: ServeOptions, *, quiet: bool = False) -> None:
     house = House(Cast(options.data), origins=frozenset(options.origins), voice=_voice(options))
     if sender is not None:
         house.outputs.append(sender)
+    if camera is not None:
+        house.screens.append(camera)
     if options.vtube_studio:
         from server.vtube_studio import VTubeStudio
 
@@ -126,6 +136,7 @@ def run(house: House, listening: socket.socket, service: Service | None = None) 
     import uvicorn
 
     _few_arenas()
+    sys.setswitchinterval(SWITCH_S)
     failures: list[BaseException | None] = []
 
     from server.app import create_app
