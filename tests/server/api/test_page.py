@@ -100,7 +100,9 @@ def opened(browser: Any, url: str, *, forgive: str = "\0", **options: Any) -> It
     """The page; whatever its console says, refusals of its own policy among it, fails the test."""
     context = browser.new_context(**{"viewport": {"width": 1160, "height": 800}, **options})
     page = Page(context.new_page())
-    page.page.on("console", lambda m: page.told.extend([m.text] if m.type in ("error", "warning") else []))
+    page.page.on(
+        "console", lambda m: page.told.extend([f"{m.text} {m.location}"] if m.type in ("error", "warning") else [])
+    )
     page.page.on("pageerror", lambda error: page.told.append(str(error)))
     page.page.goto(url)
     page.page.wait_for_selector("#tabs:not([hidden])")
