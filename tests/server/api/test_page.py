@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,32 +20,24 @@ from PIL import Image
 from runtime.video import VideoWriter
 from server.jobs.store import open_store
 from tests.server.api.conftest import Served
+from tests.server.browsing import chromium, limited
 from tests.server.serving import serving
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        os.environ.get("UNDERSTUDY_BROWSER") != "1",
-        reason="the browser's driver has been seen to spin for minutes on a busy machine; UNDERSTUDY_BROWSER=1 runs these",
-    ),
-]
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = pytest.mark.slow
 SHOTS = os.environ.get("UNDERSTUDY_SCREENSHOTS")  # a folder to keep pictures of the page in; docs/images has some
 PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(autouse=True)
+def in_time() -> Iterator[None]:
+    with limited():
+        yield
+
+
+@pytest.fixture
 def browser() -> Iterator[Any]:
-    api = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser; pip install playwright")
-    if CHROMIUM is None:
-        pytest.skip("there is no Chromium; apt-get install chromium")
-    with api.sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=[
-            "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync", "--disable-background-networking",
-            "--disable-component-update", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream",
-        ])  # fmt: skip
+    with chromium("--use-fake-ui-for-media-stream") as found:
         yield found
-        found.close()
 
 
 @pytest.fixture(scope="module")
