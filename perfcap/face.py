@@ -7,13 +7,15 @@ mediapipe 0.10.21 is the last wheel that carries the models, so nothing is fetch
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from perfcap.solutions import solution
 
 log = logging.getLogger(__name__)
 
@@ -29,15 +31,15 @@ class FaceMesh:
 
     landmarks: NDArray[np.float32]  # [478, 3]: x, y px from the picture's top left, depth in px
 
-    @property
+    @cached_property
     def box(self) -> NDArray[np.float32]:  # x0, y0, x1, y1 px
         return np.concatenate((self.landmarks[:, :2].min(0), self.landmarks[:, :2].max(0)))
 
-    @property
+    @cached_property
     def size(self) -> float:  # px, the longer side
         return float((self.box[2:] - self.box[:2]).max())
 
-    @property
+    @cached_property
     def centre(self) -> NDArray[np.float32]:  # px
         return (self.box[:2] + self.box[2:]) / 2
 
@@ -48,17 +50,11 @@ class FaceFinder(Protocol):
 
 
 def _mesh_solution(n_faces: int, still: bool) -> Any:
-    os.environ.setdefault("GLOG_minloglevel", "2")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    from mediapipe.python.solutions import face_mesh
-
-    return face_mesh.FaceMesh(static_image_mode=still, max_num_faces=n_faces, refine_landmarks=True)
+    return solution("face_mesh").FaceMesh(static_image_mode=still, max_num_faces=n_faces, refine_landmarks=True)
 
 
 def _detector_solution(model: int) -> Any:
-    from mediapipe.python.solutions import face_detection
-
-    return face_detection.FaceDetection(model_selection=model, min_detection_confidence=0.4)
+    return solution("face_detection").FaceDetection(model_selection=model, min_detection_confidence=0.4)
 
 
 def _landmarks(found: Any, x0: int, y0: int, width: int, height: int) -> NDArray[np.float32]:
