@@ -55,7 +55,7 @@ class Curve:
 
 
 def relative(face: Floats) -> Floats:
-    """What a mean face [478, 3] differs from itself at rest: controls [7]."""
+    """What mean faces [..., 478, 3] differ from themselves at rest: controls [..., 7]."""
     return controls(face) - controls(template())
 
 

@@ -213,7 +213,7 @@ class Watch:
         hidden = obstructed(np.stack(self._colours))
         free = (seen > 0) & facing & ~hidden
         faces = np.stack(self._faces)
-        speaker = SpeakerMouth.of(faces, np.stack([controls(f) for f in faces]))
+        speaker = SpeakerMouth.of(faces, controls(faces))
         assert self._widest is not None
         palette = palette_from_picture(*self._widest[1:])
         self._bank.patches = [p for p in self._bank.patches if free[p.number]]

@@ -66,6 +66,12 @@ def patch_triangles() -> NDArray[np.int32]:
 
 
 @functools.cache
+def moving_points() -> NDArray[np.int64]:
+    """Which points of the face and the rings around it any of them has."""
+    return np.unique(triangles())
+
+
+@functools.cache
 def patch_points() -> NDArray[np.int64]:
     return np.flatnonzero(from_lips() <= PATCH_END + 0.05)
 
@@ -133,6 +139,21 @@ class Canvas:
         self.coarse = max(1, -(-max(w, h) // MAP_PX))
         self.size = -(-w // self.coarse), -(-h // self.coarse)
 
+    def bend(self, target: Floats, depth: Floats, source: Floats, faces: NDArray[np.int32]) -> Floats:
+        """Where in the frame each coarse pixel [h, w, 2] px comes from: itself where hardly anything moves."""
+        w, h = self.size
+        still = np.empty((h, w, 2), np.float32)
+        still[..., 0] = (np.arange(w) + 0.5) * self.coarse + self.x0
+        still[..., 1] = (np.arange(h)[:, None] + 0.5) * self.coarse + self.y0
+        sampling = still - np.float32(0.5)
+        nearest = np.full((h, w), FAR, np.float32)
+        local = ((target - (self.x0, self.y0)) / self.coarse).astype(np.float32)
+        rasterise(local, source.astype(np.float32), depth, faces, sampling, nearest)
+        sampling += np.float32(0.5)
+        move = np.abs(sampling - still)
+        np.copyto(sampling, still, where=((move[..., 0] < STILL_PX) & (move[..., 1] < STILL_PX))[..., None])
+        return sampling
+
     def mapping(self, target: Floats, depth: Floats, source: Floats, faces: NDArray[np.int32]) -> tuple[Floats, Floats]:
         """Where in a source each coarse pixel comes from [h, w, 2] px, and whether any triangle is there [h, w]."""
         w, h = self.size
@@ -159,13 +180,18 @@ class Canvas:
         sx, sy = self.steps[plane]
         return self._planes[plane][self.y0 // sy : self.y1 // sy, self.x0 // sx : self.x1 // sx]
 
-    def sample(self, source: NDArray[Any], sampling: Floats, plane: int, corner: tuple[int, int]) -> Floats:
+    def sample(self, source: NDArray[Any], sampling: Floats, plane: int, corner: tuple[int, int]) -> NDArray[Any]:
         """One plane of a picture whose first luma sample is at `corner`, seen through a coarse map."""
-        sx, sy = self.steps[plane]
-        where = self.fine(sampling - np.array(corner, np.float32), plane)
-        where = where / np.array((sx, sy), np.float32) - np.float32(0.5)
-        out = cv2.remap(source, where, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-        return np.asarray(out, np.float32)
+        step = np.array(self.steps[plane], np.float32)
+        where = self.fine((sampling - np.array(corner, np.float32)) / step - np.float32(0.5), plane)
+        way = cv2.INTER_LINEAR if plane else cv2.INTER_CUBIC  # colour has no edges to keep
+        out = cv2.remap(source, where, None, way, borderMode=cv2.BORDER_REPLICATE)
+        return np.minimum(out, self.white) if self.white > 255 else out
+
+    def blend(self, under: NDArray[Any], over: Floats, alpha: Floats) -> None:
+        """Lay float samples over stored ones, in place."""
+        mixed = under + (over - under) * alpha + np.float32(0.5)
+        under[:] = np.clip(mixed, 0, self.white)
 
 
 class MouthEditor:
@@ -198,12 +224,8 @@ class MouthEditor:
         canvas = self._canvas(planes, goal)
         if canvas is None:
             return
-        bend, inside = canvas.mapping(goal, depth, source, triangles())
-        still = np.stack(np.meshgrid(*[(np.arange(n) + 0.5) * canvas.coarse for n in canvas.size]), -1)
-        still = still.astype(np.float32) + np.array((canvas.x0, canvas.y0), np.float32)
-        move = (bend - still) * inside[..., None]
-        bend = still + np.where(np.abs(move).max(-1, keepdims=True) < STILL_PX, 0, move)
-        bent = [canvas.sample(p, bend, k, (0, 0)) for k, p in enumerate(planes)]
+        bend = canvas.bend(goal, depth, source, triangles())
+        bent = [canvas.sample(p, bend, k, (0, 0)) for k, p in enumerate(planes)]  # stored samples, as in the planes
         if patch is not None and share > 0:
             self._lay(canvas, bent, goal, depth, patch, share, unit)
         shown = now[OPENING] if patch is None else patch.controls[OPENING]
@@ -213,18 +235,18 @@ class MouthEditor:
             whole[:N_FACE] = target
             self._fill(canvas, bent, goal, replace(motion, face=whole), lacking)
         for k, out in enumerate(bent):
-            view = canvas.view(k)
-            view[:] = np.clip(out + 0.5, 0, canvas.white).astype(view.dtype)
+            canvas.view(k)[:] = out
 
     def _canvas(self, planes: Planes, goal: Floats) -> Canvas | None:
-        used = goal[np.unique(triangles())]
+        used = goal[moving_points()]
         H, W = planes[0].shape
         x0, y0 = (int(np.clip(v, 0, None)) // 4 * 4 for v in np.floor(used.min(0)))
         x1, y1 = (min(int(v + 3) // 4 * 4, n // 4 * 4) for v, n in zip(np.ceil(used.max(0)), (W, H), strict=True))
         return Canvas(planes, (x0, y0, x1, y1)) if x1 - x0 >= 8 and y1 - y0 >= 8 else None
 
     def _lay(
-        self, canvas: Canvas, bent: list[Floats], goal: Floats, depth: Floats, patch: Patch, share: float, unit: float
+        self, canvas: Canvas, bent: list[NDArray[Any]], goal: Floats, depth: Floats, patch: Patch, share: float,
+        unit: float,
     ) -> None:
         """The patch over the bent frame, in the frame's light."""
         source = np.concatenate((patch.points, np.zeros((len(RINGS) * N_OVAL, 2), np.float32)))
@@ -243,14 +265,13 @@ class MouthEditor:
         )
         alpha = opacity[..., 0] * inside * share
         for k, (sx, sy) in enumerate(part.steps):
-            laid = part.sample(patch.planes[k], where, k, patch.corner)
+            laid = part.sample(patch.planes[k], where, k, patch.corner).astype(np.float32)
             y, x = slice(int(low[1]) // sy, y1 // sy), slice(int(low[0]) // sx, x1 // sx)
             under = bent[k][y, x]
             a = part.fine(alpha, k)
-            laid = _in_light(laid, under, a, unit / sx, luma=k == 0)
-            under += (laid - under) * a
+            part.blend(under, _in_light(laid, under.astype(np.float32), a, unit / sx, luma=k == 0), a)
 
-    def _fill(self, canvas: Canvas, bent: list[Floats], goal: Floats, motion: Motion, share: float) -> None:
+    def _fill(self, canvas: Canvas, bent: list[NDArray[Any]], goal: Floats, motion: Motion, share: float) -> None:
         """The inside of a mouth that the clip never showed so far open, between the lips."""
         ring = goal[list(INNER_LIPS)]
         drawn = self._inside.render(motion.face, ring, around_mouth(self._camera, motion.head, motion.face))
@@ -269,7 +290,7 @@ class MouthEditor:
             a = cv2.resize(mask, size, interpolation=cv2.INTER_AREA) * np.float32(share)
             over = cv2.resize(inside[..., k], size, interpolation=cv2.INTER_AREA)
             under = bent[k][(y0 - canvas.y0) // sy :, (x0 - canvas.x0) // sx :][: size[1], : size[0]]
-            under += (over - under) * a
+            canvas.blend(under, over, a)
 
 
 def unshown(shown: float, wanted: float) -> float:
