@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audio.bank import SHAPE, Choose, Patch, Wanted
+from audio.cutout import Planes
 from audio.footage import Footage
 from audio.mouth_shape import OPENING, SHUT, WIDTH, controls
-from audio.rerender import MouthEditor, Planes
 from perfcap.expression import template
 
 Floats = NDArray[np.float32]
@@ -112,6 +112,8 @@ class Dubbing:
         own: Curve | None = None, clip_times: NDArray[np.float64] | None = None,
     ) -> None:  # fmt: skip
         from scipy.ndimage import maximum_filter1d, minimum_filter1d
+
+        from audio.rerender import MouthEditor
 
         self._footage = footage
         self._order = order

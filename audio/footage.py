@@ -13,20 +13,22 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from audio.bank import BYTES, Bank, Box, Patch
+from audio.cutout import Planes, mouth_cut, pose, subsampled
 from audio.mouth_shape import N_CONTROLS, SpeakerMouth, belongs, controls, from_lips
-from audio.rerender import Planes, cut, patch_points, pose, subsampled
 from perfcap.anchors import Anchors, AnchorTracker
 from perfcap.capture import Perform, Sighting, survey
 from perfcap.face import FaceFinder, FaceMesh
 from perfcap.head import Camera
 from runtime.records import N_EXPRESSION, N_FACE, N_LANDMARKS, Motion
-from synth.mouth import MouthPalette, palette_from_picture
+
+if TYPE_CHECKING:
+    from synth.mouth import MouthPalette
 
 Floats = NDArray[np.float32]
 
@@ -101,12 +103,6 @@ class Footage:
     @property
     def share_seen(self) -> float:
         return float((self.free > 0.5).mean()) if len(self.free) else 0.0
-
-
-def mouth_cut(planes: Planes, landmarks: Floats) -> tuple[Planes, tuple[int, int]]:
-    """The cut-out of a mouth around landmarks [478, 3] px."""
-    unit = float(np.linalg.norm(landmarks[33, :2] - landmarks[263, :2]))
-    return cut(planes, landmarks[patch_points(), :2], 0.08 * unit)
 
 
 @dataclass
@@ -204,6 +200,8 @@ class Watch:
 
     def finish(self) -> Footage:
         """What was seen of this person."""
+        from synth.mouth import palette_from_picture
+
         if self._perform is None:
             self._settle()
         self._advance()

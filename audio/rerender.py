@@ -9,7 +9,7 @@ mouth was chosen, or why.
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audio.bank import Patch
+from audio.cutout import PATCH_END, Planes, patch_points, pose, subsampled
 from audio.mouth_shape import OPENING, SpeakerMouth, belongs, controls, from_lips
 from perfcap.expression import template
-from perfcap.head import UNIT_M, Camera, place
+from perfcap.head import Camera
 from perfcap.landmarks import INNER_LIPS, INNER_LIPS_LOWER, INNER_LIPS_UPPER, OVAL
 from perfcap.topology import face_triangles
 from runtime.records import N_FACE, Motion
@@ -30,12 +31,11 @@ from synth.rig import smoothstep
 from synth.warp import around_mouth
 
 Floats = NDArray[np.float32]
-Planes = tuple[NDArray[Any], ...]
 
 RINGS = (0.12, 0.32)  # units outside the face's contour where rings of vertices lie
 FOLLOW = (0.55, 0.0)  # how much of the contour's movement they follow
 MAP_PX = 300  # wider areas are mapped at a part of their resolution: a mesh is smooth between its edges
-PATCH_FULL, PATCH_END = 0.05, 0.24  # units from the lips within which the patch shows in full, and at all
+PATCH_FULL = 0.05  # units from the lips within which the patch shows in full
 STILL_PX = 1 / 32  # what moves less keeps its pixels as they are
 N_OVAL = len(OVAL)
 
@@ -72,32 +72,11 @@ def moving_points() -> NDArray[np.int64]:
 
 
 @functools.cache
-def patch_points() -> NDArray[np.int64]:
-    return np.flatnonzero(from_lips() <= PATCH_END + 0.05)
-
-
-@functools.cache
 def cover() -> Floats:
     """Opacity [468] of the patch at each point of the face."""
     t = np.clip((PATCH_END - from_lips()) / (PATCH_END - PATCH_FULL), 0, 1)
     below_nose = np.clip((template()[:N_FACE, 1] - template()[2, 1] + 0.02) / 0.06, 0, 1)
     return np.asarray(t * t * (3 - 2 * t) * below_nose, np.float32)
-
-
-@dataclass(frozen=True)
-class Pose:
-    """A face in a frame: where its points are."""
-
-    points: Floats  # [468, 2] px
-    depth: Floats  # [468] metres
-    unit: float  # px of one unit there
-
-
-def pose(motion: Motion, camera: Camera, face: Floats) -> Pose:
-    """Where the points of a face [468, 3] lie when the head is where it is in a motion."""
-    placed = place(motion.head, face)
-    unit = camera.focal_px * UNIT_M / float(motion.head[2, 3])
-    return Pose(camera.project(placed), placed[:, 2], float(unit))
 
 
 def around(points: Floats, unit: float) -> Floats:
@@ -107,24 +86,6 @@ def around(points: Floats, unit: float) -> Floats:
     away = contour - middle
     away /= np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1e-6)
     return np.asarray(np.concatenate([contour + away * (ring * unit) for ring in RINGS]), np.float32)
-
-
-def subsampled(planes: Planes) -> list[tuple[int, int]]:
-    """How many luma samples one sample of each plane spans, across and down."""
-    H, W = planes[0].shape
-    return [(round(W / p.shape[1]), round(H / p.shape[0])) for p in planes]
-
-
-def cut(planes: Planes, points: Floats, margin: float) -> tuple[Planes, tuple[int, int]]:
-    """Copies of each plane around points [N, 2] px, and the corner of the cut-out in luma samples."""
-    H, W = planes[0].shape
-    x0, y0 = (int(max(0, v) // 4 * 4) for v in points.min(0) - margin)
-    x1, y1 = (int(min(top, -(-v // 4) * 4)) for top, v in zip((W, H), points.max(0) + margin, strict=True))
-    parts = [
-        plane[y0 // sy : -(-y1 // sy), x0 // sx : -(-x1 // sx)].copy()
-        for plane, (sx, sy) in zip(planes, subsampled(planes), strict=True)
-    ]
-    return tuple(parts), (x0, y0)
 
 
 class Canvas:
@@ -245,7 +206,13 @@ class MouthEditor:
         return Canvas(planes, (x0, y0, x1, y1)) if x1 - x0 >= 8 and y1 - y0 >= 8 else None
 
     def _lay(
-        self, canvas: Canvas, bent: list[NDArray[Any]], goal: Floats, depth: Floats, patch: Patch, share: float,
+        self,
+        canvas: Canvas,
+        bent: list[NDArray[Any]],
+        goal: Floats,
+        depth: Floats,
+        patch: Patch,
+        share: float,
         unit: float,
     ) -> None:
         """The patch over the bent frame, in the frame's light."""
@@ -326,3 +293,9 @@ def _in_light(laid: Floats, under: Floats, alpha: Floats, unit: float, *, luma: 
         gain = np.clip((here + 8) / (there + 8), 0.6, 1.6)
         return np.asarray(laid * cv2.resize(gain, laid.shape[::-1], interpolation=cv2.INTER_LINEAR))
     return np.asarray(laid + cv2.resize(here - there, laid.shape[::-1], interpolation=cv2.INTER_LINEAR))
+
+
+def load() -> None:
+    """Have the compiled loops at hand: half a second that may pass beside other work."""
+    none, maps = np.zeros((0, 3), np.int32), np.zeros((2, 2, 2), np.float32)
+    rasterise(maps[0], maps[0], maps[0, 0], none, maps.copy(), maps[0].copy())

@@ -163,9 +163,9 @@ class MediaPipeFaces:
         return face if agree else None
 
     def close(self) -> None:
-        for solution in [self._mesh, *self._detectors]:
-            if solution is not None:
-                solution.close()
+        for opened in [self._mesh, *self._detectors]:
+            if opened is not None:
+                opened.close()
         self._mesh, self._detectors = None, []
 
     def _look(self, rgb: NDArray[np.uint8]) -> list[FaceMesh]:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from audio.bank import Patch
 from audio.mouth_shape import CONTROLS, OPENING, SpeakerMouth, controls
-from audio.rerender import MouthEditor, cut, patch_points, pose, subsampled, to_yuv, unshown
+from audio.cutout import cut, patch_points, pose, subsampled
+from audio.rerender import MouthEditor, to_yuv, unshown
 from perfcap.expression import basis, template
 from perfcap.head import Camera
 from perfcap.landmarks import INNER_LIPS, OVAL
