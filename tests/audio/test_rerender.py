@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from audio.bank import Patch
-from audio.mouth_shape import CONTROLS, OPENING, SpeakerMouth, controls
 from audio.cutout import cut, patch_points, pose, subsampled
+from audio.mouth_shape import CONTROLS, OPENING, SpeakerMouth, controls
 from audio.rerender import MouthEditor, to_yuv, unshown
 from perfcap.expression import basis, template
 from perfcap.head import Camera
