@@ -33,7 +33,7 @@ LIGHT = 0.02  # a grey level
 BLUR = 1.5  # the logarithm of sharpness
 OPEN_SHUT = 3.0  # lips that touch for lips that do not, or the other way round
 JUMP = 0.35  # from one mouth to another that did not follow it in the clip
-JUMP_SHAPE = 0.5  # of the difference between two mouths in a row, on top
+JUMP_SHAPE = 0.7  # of the difference between two mouths in a row, on top
 
 
 @dataclass(frozen=True, eq=False)

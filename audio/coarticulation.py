@@ -87,7 +87,7 @@ BREATH = 0.24  # jaw, besides, between two phrases, when air is drawn
 BREATH_AFTER = 20  # rows; sooner than that after a phrase nobody draws air
 BREATH_ROWS = 150  # after which nobody takes it for a pause any more
 BEFORE, RISE, AFTER = 50, 15, 4  # rows: that begins so long before speech, takes so long, and lasts so long after
-FASTEST = 0.04  # units a row by which lips near each other or part: the fastest in seven films of people who speak
+FASTEST = 0.05  # units a row by which lips near each other or part: the fastest in seven films of people who speak
 GAP = (0.04, 0.33)  # units between the lips of a speaking mouth, and more of them for each of jawOpen
 FADE = 3  # rows before the end of speech in which the mouth begins to shut
 

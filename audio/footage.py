@@ -164,7 +164,7 @@ class Watch:
             self._widest = apart, rgb[y0:y1, x0:x1].copy(), landmarks - np.array((x0, y0, 0), np.float32)
 
     def _settle(self) -> None:
-        self._perform = perform = Perform(survey(h.sighting for h in self._held), tells="face")
+        self._perform = perform = Perform(survey(h.sighting for h in self._held), tells="face", smooth=None)
         for time in self._before:
             nobody = Sighting(time, self._camera, None)
             (motion,) = perform.push(nobody)

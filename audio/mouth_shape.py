@@ -72,7 +72,7 @@ def _speaking() -> Floats:
 
 
 @functools.cache
-def _with_opening() -> Floats:
+def with_opening() -> Floats:
     """What the other controls [7] do when the mean mouth opens by one unit."""
     c = controls(_speaking())
     c = c - c.mean(0)
@@ -127,7 +127,7 @@ class SpeakerMouth:
         quiet = opening <= np.quantile(opening, 0.2)
         rest = np.median(said[quiet], 0)
         shut = float(np.clip(np.quantile(opening, 0.02), -0.01, SHUT))
-        rest = rest + min(0.0, shut - float(rest[OPENING])) * _with_opening()
+        rest = rest + min(0.0, shut - float(rest[OPENING])) * with_opening()
         mean, face = said.mean(0), faces[:, :N_FACE].mean(0)
         prior = _mean_shapes()
         x = said - mean
