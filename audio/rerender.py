@@ -36,6 +36,8 @@ RINGS = (0.12, 0.32)  # units outside the face's contour where rings of vertices
 FOLLOW = (0.55, 0.0)  # how much of the contour's movement they follow
 MAP_PX = 300  # wider areas are mapped at a part of their resolution: a mesh is smooth between its edges
 PATCH_FULL = 0.05  # units from the lips within which the patch shows in full
+GRAIN_PX = 1.5  # sigma of what is finer than grain
+CHANGES_OVER = (0.45, 0.55)  # opacity of a mouth over which what is so fine becomes its own
 STILL_PX = 1 / 32  # what moves less keeps its pixels as they are
 N_OVAL = len(OVAL)
 
@@ -154,6 +156,15 @@ class Canvas:
         mixed = under + (over - under) * alpha + np.float32(0.5)
         under[:] = np.clip(mixed, 0, self.white)
 
+    def weave(self, under: NDArray[Any], over: Floats, alpha: Floats) -> None:
+        """As `blend`, but grain and pores are one picture's or the other's: the mean of two grains is none."""
+        below = under.astype(np.float32)
+        low_under, low_over = (cv2.GaussianBlur(v, (0, 0), GRAIN_PX) for v in (below, over))
+        fine = smoothstep(alpha, *CHANGES_OVER)
+        mixed = low_under + (low_over - low_under) * alpha
+        mixed += (below - low_under) * (1 - fine) + (over - low_over) * fine + np.float32(0.5)
+        under[:] = np.clip(mixed, 0, self.white)
+
 
 class MouthEditor:
     """Re-renders one speaker's mouth, frame by frame. Remembers nothing between frames."""
@@ -236,7 +247,11 @@ class MouthEditor:
             y, x = slice(int(low[1]) // sy, y1 // sy), slice(int(low[0]) // sx, x1 // sx)
             under = bent[k][y, x]
             a = part.fine(alpha, k)
-            part.blend(under, _in_light(laid, under.astype(np.float32), a, unit / sx, luma=k == 0), a)
+            laid = _in_light(laid, under.astype(np.float32), a, unit / sx, luma=k == 0)
+            if k == 0:
+                part.weave(under, laid, a)
+            else:
+                part.blend(under, laid, a)
 
     def _fill(self, canvas: Canvas, bent: list[NDArray[Any]], goal: Floats, motion: Motion, share: float) -> None:
         """The inside of a mouth that the clip never showed so far open, between the lips."""
