@@ -149,7 +149,7 @@ class Canvas:
         where = self.fine((sampling - np.array(corner, np.float32)) / step - np.float32(0.5), plane)
         way = cv2.INTER_LINEAR if plane else cv2.INTER_CUBIC  # colour has no edges to keep
         out = cv2.remap(source, where, None, way, borderMode=cv2.BORDER_REPLICATE)
-        return np.minimum(out, self.white) if self.white > 255 else out
+        return np.asarray(np.minimum(out, self.white) if self.white > 255 else out)
 
     def blend(self, under: NDArray[Any], over: Floats, alpha: Floats) -> None:
         """Lay float samples over stored ones, in place."""

@@ -35,6 +35,9 @@ class Brightness:
         return ":".join(said)
 
 
+UNKNOWN = Brightness(None, None)
+
+
 def brightness_of(frame: Any) -> Brightness:
     """What an `av.VideoFrame` says; a display of which only colours or only luminances are known says nothing."""
     mastering, light = (frame.side_data.get(name) for name in ("MASTERING_DISPLAY_METADATA", "CONTENT_LIGHT_LEVEL"))

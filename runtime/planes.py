@@ -23,7 +23,7 @@ from av.video.reformatter import ColorRange, VideoReformatter
 from numpy.typing import NDArray
 
 from runtime.errors import InputError
-from runtime.hdr import Brightness, brightness_of
+from runtime.hdr import UNKNOWN, Brightness, brightness_of
 from runtime.video import (
     BT709,
     Turn,
@@ -60,7 +60,7 @@ class PlaneLayout:
     interlaced: bool
     stream: int  # index of the picture in its file
     origin: Fraction  # seconds, where the file's own clock starts and the frames' times are 0
-    brightness: Brightness = Brightness(None, None)
+    brightness: Brightness = UNKNOWN
     is_clear: bool = False  # in places: its opacity is not among the planes
 
     @property
