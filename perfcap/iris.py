@@ -86,8 +86,8 @@ def _find(
     W, H = (int(2 * reach * WIDTH_PX) for reach in REACH)
     turn = np.array(((along[0], -along[1]), (along[1], along[0])), np.float32)
     move = np.concatenate((turn, (corners.mean(0) - turn @ (W / 2, H / 2))[:, None]), 1)
-    back = np.linalg.inv(turn).astype(np.float32)
-    at = {name: (points[list(row)] - move[:, 2]) @ back.T for name, row in (("u", upper), ("l", lower), ("i", iris))}
+    back = turn / np.float32(along @ along)  # of a similarity, the transpose of its inverse
+    at = {name: (points[list(row)] - move[:, 2]) @ back for name, row in (("u", upper), ("l", lower), ("i", iris))}
     if (at["l"] - at["u"])[:, 1].max() < OPEN * WIDTH_PX:
         return unknown
     move[:, 2] += move[:, :2] @ (0.5, 0.5) - 0.5

@@ -105,7 +105,7 @@ class TextureTracker:
         import cv2
 
         if self._flow is None:
-            self._flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+            self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
             self._flow.setVariationalRefinementIterations(0)
         shape = reference.grey.shape
         now, seen = _laid_back(rgb, face.landmarks[:N_FACE, :2], reference.places, shape)

@@ -122,7 +122,7 @@ class OwnTeeth:
             self._layer, np.column_stack((back, offset)), drawn.rgb.shape[1::-1],
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_CONSTANT,
         )  # fmt: skip
-        return np.asarray(under + (layer[..., :3] - under) * layer[..., 3:], np.float32)
+        return np.asarray(np.minimum(under + (layer[..., :3] - under) * layer[..., 3:], 255), np.float32)
 
 
 def around_mouth(camera: Camera, head: NDArray[np.float32], face: NDArray[np.float32]) -> NDArray[np.float32]:
