@@ -606,6 +606,12 @@ def _say(text: str, status: int) -> int:
     return status
 
 
+def spare_pools() -> None:
+    """Before numpy is loaded: our matrices are small, and waking a pool for one costs more than it saves."""
+    for pool in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(pool, "1")
+
+
 def main() -> None:
     """The process: quiet native libraries, stop cleanly when told to, exit with the command's status."""
     from server.chatter import quiet_natives
@@ -621,8 +627,7 @@ def main() -> None:
         else:
             sys.__unraisablehook__(lost)
 
-    for pool in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ.setdefault(pool, "1")  # our matrices are small: waking a pool for one costs more than it saves
+    spare_pools()
     signal.signal(signal.SIGTERM, stop)
     sys.unraisablehook = tell_again
     quiet_natives()
