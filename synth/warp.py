@@ -155,7 +155,20 @@ class WarpRenderer:
         return np.concatenate((face_px, rows, moved)).astype(np.float32), depth.astype(np.float32)
 
     def render(self, cue: Cue) -> Shot:
-        drawn = self.draw(cue.motion if self._camera is None else self._camera.turn(cue.motion))
+        return self.shot(cue, self.draw(self.motion_of(cue)))
+
+    def push(self, cue: Cue) -> list[Shot]:
+        return [self.render(cue)]
+
+    def flush(self) -> list[Shot]:
+        return []
+
+    def motion_of(self, cue: Cue) -> Motion:
+        """What is to be drawn: the cue's, turned by a camera that goes round."""
+        return cue.motion if self._camera is None else self._camera.turn(cue.motion)
+
+    def shot(self, cue: Cue, drawn: Drawn) -> Shot:
+        """What was drawn of a cue, filmed."""
         points = drawn.vertices[:N_FACE]
         shot = Shot(cue=cue, rgb=drawn.rgb, face_box=_box(points), mouth_box=_box(points[list(LIPS)]))
         return shot if self._camera is None else self._camera.film(shot, drawn.opacity)
