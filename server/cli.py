@@ -142,7 +142,16 @@ def act(
     camera: CameraMoves = None,
     fps: Fps = None,
     side_by_side: Annotated[bool, typer.Option("--side-by-side", help="Show the actor on the left.")] = False,
-    renderer: Annotated[str, typer.Option(help="What draws the character: warp.")] = "warp",
+    renderer: Annotated[
+        str, typer.Option(help="What draws the character: warp, or diffusion, which paints over it with a network.")
+    ] = "warp",
+    weights: Annotated[
+        str | None,
+        typer.Option(help="The network of --renderer diffusion: base, turbo, or a folder that understudy train wrote."),
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="How often --renderer diffusion paints each frame over; the weights' own without.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="For renderers that draw from noise; the warp is always the same.")] = 0,
     force: Force = False,
     quiet: Quiet = False,
@@ -156,7 +165,7 @@ def act(
     with asked_for():
         options = ActOptions(
             intensity=intensity, face=face, character_face=character_face, sound=sound, profile=profile, start=seconds(start), end=seconds(end),
-            ratio=ratio, camera=tuple(camera or ()), fps=rate(fps), side_by_side=side_by_side, renderer=renderer, seed=seed, force=force,
+            ratio=ratio, camera=tuple(camera or ()), fps=rate(fps), side_by_side=side_by_side, renderer=renderer, weights=weights, steps=steps, seed=seed, force=force,
         )  # fmt: skip
     with Report("act", quiet=quiet, json=json) as report:
         report.done(output, render(character, performance, output, options, report.progress))

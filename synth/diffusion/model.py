@@ -11,6 +11,7 @@ Importing this file loads torch and diffusers.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import torch
@@ -129,7 +130,7 @@ class Attend(nn.Module):  # type: ignore[misc]
         return pair.view(2, B, R, C, h * w).transpose(3, 4).flatten(2, 3)
 
     def forward(self, x: Tensor, coords: Tensor, references: Tensor) -> Tensor:  # [B T, C, h, w]
-        _, B, N, C = references.shape
+        B, C = references.shape[1], references.shape[3]
         h, w = x.shape[2:]
         queries = self.query(self.norm(x) + self.where(coords))
         q = queries.view(B, -1, C, h * w).transpose(2, 3).flatten(1, 2)  # [B, T h w, C]
@@ -159,7 +160,7 @@ class FaceUNet(ModelMixin, ConfigMixin):  # type: ignore[misc]
         self.reference_stem = nn.Conv2d(N_REFERENCE * PATCH**2, n, 3, padding=1)
         self.time = nn.Sequential(nn.Linear(N_TIMES, N_TIMES), nn.SiLU(), nn.Linear(N_TIMES, N_TIMES))
         self.register_buffer("waves", 2.0 ** torch.linspace(-1, 7, N_TIMES // 2), persistent=False)
-        pairs = list(zip(widths, widths[1:]))  # noqa: B905 - each with the next
+        pairs = list(itertools.pairwise(widths))
         self.down = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in pairs)
         self.reference_down = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in pairs)
         self.up = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in pairs)
@@ -177,7 +178,7 @@ class FaceUNet(ModelMixin, ConfigMixin):  # type: ignore[misc]
     @property
     def multiple(self) -> int:
         """What a side must be a multiple of."""
-        return PATCH * 2 ** (len(self.config.widths) - 1)
+        return PATCH << len(self.config.widths) - 1
 
     def empty_memory(self, n: int, side: int) -> tuple[Tensor, ...]:
         """Of n streams that have seen nothing yet."""
@@ -215,7 +216,7 @@ class FaceUNet(ModelMixin, ConfigMixin):  # type: ignore[misc]
             kept.append(x)
         for block, attend, seen in zip(self.middle, self.attend, references, strict=True):
             x = attend(block(x, times), coords, seen)
-        left = []
+        left: list[Tensor] = []
         for i in reversed(range(len(self.after))):
             x = x + kept[i]
             if i:

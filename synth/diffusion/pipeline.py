@@ -61,9 +61,12 @@ class GuidePipeline(DiffusionPipeline):  # type: ignore[misc]
 
     def guide(self, guides: Sequence[Guide]) -> Tensor:
         """Consecutive frames of one stream [1, T, N_GUIDE, S, S]."""
-        names = ("rgb", "valid", "coords", "stretch", "mouth", "eyes")
-        arrays = [_stack([getattr(g, name) for g in guides]) for name in names]
-        return self._placed(pack_guide(*arrays, torch.tensor([g.opened for g in guides]))[None])
+        rgb, valid, coords, stretch, mouth, eyes = (
+            _stack([getattr(g, name) for g in guides])
+            for name in ("rgb", "valid", "coords", "stretch", "mouth", "eyes")
+        )
+        opened = torch.tensor([g.opened for g in guides])
+        return self._placed(pack_guide(rgb, valid, coords, stretch, mouth, eyes, opened)[None])
 
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def __call__(self, guide: Tensor, references: Tensor, memory: Memory, *, begun: Tensor | None = None) -> Frames:

@@ -53,8 +53,11 @@ def find_weights(name: str | None) -> Path:
     return Path(name)
 
 
-def load_network(folder: Path, device: str = "cpu") -> GuidePipeline:
-    """A saved network, ready to paint. Raises InputError where there is none that can be read."""
+def load_network(folder: Path, device: str | None = None) -> GuidePipeline:
+    """A saved network, ready to paint, on the best device without a name of one.
+
+    Raises InputError where there is none that can be read.
+    """
     try:
         import torch
 
@@ -63,23 +66,19 @@ def load_network(folder: Path, device: str = "cpu") -> GuidePipeline:
         raise InputError(
             f"the diffusion renderer needs {error.name}, which is not installed; wanted pip install understudy[diffusion]"
         ) from error
+    from diffusers.utils.logging import disable_progress_bar
     from safetensors import SafetensorError
 
+    disable_progress_bar()
     try:
-        pipeline = GuidePipeline.from_pretrained(folder, local_files_only=True)
+        pipeline: GuidePipeline = GuidePipeline.from_pretrained(folder, local_files_only=True)
     except (OSError, ValueError, SafetensorError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{folder} cannot be read ({reason}); wanted weights that understudy train wrote") from error
-    pipeline.to(device)
+    pipeline.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     pipeline.unet.to(memory_format=torch.channels_last)  # twice as fast on a CPU
     pipeline.unet.eval()
     return pipeline
-
-
-def best_device() -> str:
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ torch.set_num_threads(1)  # these are too small to share
 
 def network(side: int = 32, *, elsewhere: float = 1.0, seed: int = 0) -> FaceUNet:
     torch.manual_seed(seed)
-    unet = FaceUNet(widths=(8, 8, 16), heads=2, side=side, elsewhere=elsewhere).eval()
+    unet: FaceUNet = FaceUNet(widths=(8, 8, 16), heads=2, side=side, elsewhere=elsewhere).eval()
     with torch.no_grad():
         for value in unet.parameters():
             if value.ndim > 1 or value.abs().max() == 0:

@@ -26,9 +26,9 @@ def attended(unet: FaceUNet, n: int = 2) -> Tensor:
 
 def painted(unet: FaceUNet, guide: Tensor, memory: tuple[Tensor, ...] | None = None, n: int = 2) -> FrameOutput:
     with torch.no_grad():
-        return unet(
-            guide[:, :, RGB], torch.full((2,), 0.5), guide, attended(unet, n), memory or unet.empty_memory(2, S)
-        )
+        start = memory or unet.empty_memory(2, S)
+        out: FrameOutput = unet(guide[:, :, RGB], torch.full((2,), 0.5), guide, attended(unet, n), start)
+    return out
 
 
 def test_frames_one_by_one_are_the_frames_at_once() -> None:

@@ -134,7 +134,7 @@ def test_a_virtual_camera_films_what_was_painted(hero: Character, cues: list[Cue
     camera = VirtualCamera(hero, [parse_move("zoom:1.3")], Fraction(1))
     made = DiffusionRenderer(hero, pipeline(128), DiffusionOptions(), camera)
     still = DiffusionRenderer(hero, pipeline(128), DiffusionOptions())
-    first, last = ([*made.push(cue)][0] for cue in (cues[0], cues[4]))
+    first, last = (made.push(cue)[0] for cue in (cues[0], cues[4]))
     assert np.array_equal(first.rgb, still.push(cues[0])[0].rgb)
     assert last.face_box is not None
     assert first.face_box is not None
