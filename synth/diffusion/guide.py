@@ -123,6 +123,7 @@ class Reference:
     rgb: NDArray[np.uint8]  # [S, S, 3]
     coords: NDArray[np.float32]  # [S, S, 3], as a guide's
     opened: float  # how open the mouth is, of its width
+    crop: Crop
 
 
 class Guides:
@@ -131,6 +132,7 @@ class Guides:
     def __init__(self, warp: WarpRenderer, side: int = 512) -> None:
         if side < 16 or side % COARSE:
             raise ValueError(f"side is {side}, wanted a multiple of {COARSE} from 16 on")
+        self.warp = warp
         character, skin = warp.character, warp.character.skin
         self.crop = crop_around(character.landmarks, character.unit_px, side)
         self.opened = mouth_opening(character.landmarks)
@@ -189,7 +191,7 @@ def reference(
     trace(
         target, depth, triangles, canonical_vertices(), levels, len(triangles), coords, np.zeros_like(nearest), nearest
     )
-    return Reference(crop.cut(rgb), coords, mouth_opening(landmarks))
+    return Reference(crop.cut(rgb), coords, mouth_opening(landmarks), crop)
 
 
 def mouth_opening(landmarks: NDArray[np.float32]) -> float:
