@@ -317,7 +317,7 @@ class Run:
         keep = min(o.ema, (1 + self.step) / (10 + self.step))
         for name, value in self.unet.state_dict().items():
             self.averaged[name].lerp_(value, 1 - keep)
-        return loss.item()
+        return float(loss.item())
 
     def pipeline(self) -> GuidePipeline:
         """The averaged network, to render with."""
@@ -384,7 +384,7 @@ def base_run(samples: Samples, folder: Path, options: TrainOptions) -> Run:
     side = samples.row(0)["rgb"].shape[-2]
 
     def network() -> FaceUNet:
-        return FaceUNet(widths=options.widths, side=side, elsewhere=options.elsewhere)
+        return cast(FaceUNet, FaceUNet(widths=options.widths, side=side, elsewhere=options.elsewhere))
 
     objective = AlongTheBridge(scheduler, round(options.regress * options.steps))
     return Run(folder, options, network, scheduler, Windows(samples, options), objective)

@@ -92,6 +92,11 @@ class Samples:
     def __len__(self) -> int:
         return int(self._starts[-1])
 
+    def row(self, i: int) -> Any:
+        """One row, mapped: what is not looked at is not read."""
+        shard = int(np.searchsorted(self._starts, i, side="right")) - 1
+        return self._shards[shard][i - self._starts[shard]]
+
     def take(self, index: NDArray[np.int64]) -> Batch:
         """The rows with these numbers [B]."""
         shard = np.searchsorted(self._starts, index, side="right") - 1
