@@ -19,6 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.closed_loop import closed_loop
+from benchmarks.diffusion import diffusion
 from benchmarks.dub import dub_speed, dubbing
 from benchmarks.picture import picture
 from benchmarks.reenact import JUDGE, cross_reenactment, self_reenactment
@@ -36,6 +37,7 @@ ALL: dict[str, Callable[[Path], list[Table]]] = {
     "dub": dubbing,
     "dub-speed": dub_speed,
     "sync": sync,
+    "diffusion": diffusion,
     "memory": memory,
     "picture": picture,
 }

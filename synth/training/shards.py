@@ -77,10 +77,10 @@ def read_shard(path: Path) -> NDArray[Any]:
 
 
 class Samples:
-    """All the rows in a folder's shards."""
+    """All the rows in the shards of a folder and of those inside it."""
 
     def __init__(self, folder: Path) -> None:
-        paths = sorted(folder.glob("shard-*.npy"))
+        paths = sorted(folder.rglob("shard-*.npy"))
         if not paths:
             raise InputError(f"{folder} holds no shards; make some with python -m synth.training.people")
         self._shards = [read_shard(path) for path in paths]
