@@ -440,6 +440,12 @@ def base(
     steps: Steps = TrainOptions.steps,
     batch: BatchSize = TrainOptions.batch,
     window: Window = TrainOptions.window,
+    side: Annotated[
+        int, typer.Option(help="Of the square around a face that the network works at.")
+    ] = TrainOptions.side,
+    zoom: Annotated[
+        int, typer.Option(help="How many times as large the samples' square is; more than 1 teaches close-ups.")
+    ] = TrainOptions.zoom,
     elsewhere: Annotated[
         float, typer.Option(help="0 to 1, how much may be changed outside mouth and eyes.")
     ] = TrainOptions.elsewhere,
@@ -459,7 +465,7 @@ def base(
 
     with asked_for():
         options = TrainOptions(
-            steps=steps, batch=batch, window=window, elsewhere=elsewhere, rate=rate, seed=seed, device=device,
+            steps=steps, batch=batch, window=window, side=side, zoom=zoom, elsewhere=elsewhere, rate=rate, seed=seed, device=device,
             threads=threads, precision=precision, every=every, minutes=minutes,  # type: ignore[arg-type]
         )  # fmt: skip
     with Report("train", quiet=quiet, json=json) as report:

@@ -18,7 +18,6 @@ from synth.diffusion.model import RGB
 from synth.diffusion.pipeline import GuidePipeline, Memory
 
 OVERLAP = 0.25  # of a tile, with the next
-MOST = 4  # times the network's side; beyond that what is painted is enlarged
 
 
 @dataclass(frozen=True)

@@ -142,7 +142,7 @@ class Attend(nn.Module):  # type: ignore[misc]
 class FaceUNet(ModelMixin, ConfigMixin):  # type: ignore[misc]
     """Guide, references and a picture on the way -> the frame. All pictures are -1..1.
 
-    `side` is the one that the weights know faces at. `elsewhere` is how much may be changed outside mouth and eyes,
+    `side` is the one that the weights know faces at, `finest` how many times as large they know them too. `elsewhere` is how much may be changed outside mouth and eyes,
     0 to 1: weights that know only those leave all else to the warp.
     """
 
@@ -153,6 +153,7 @@ class FaceUNet(ModelMixin, ConfigMixin):  # type: ignore[misc]
         heads: int = 4,
         side: int = 512,
         elsewhere: float = 1.0,
+        finest: float = 1.0,
     ) -> None:
         super().__init__()
         n, last = widths[0], widths[-1]

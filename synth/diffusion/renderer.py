@@ -19,6 +19,7 @@ from synth.rig import Character
 from synth.warp import Drawn, WarpRenderer
 
 if TYPE_CHECKING:
+    from synth.diffusion.model import FaceUNet
     from synth.diffusion.pipeline import GuidePipeline
 
 PACKAGED = Path(__file__).parent / "weights"  # a folder a network: base, turbo
@@ -71,7 +72,7 @@ def load_network(folder: Path, device: str | None = None) -> GuidePipeline:
 
     disable_progress_bar()
     try:
-        pipeline: GuidePipeline = GuidePipeline.from_pretrained(folder, local_files_only=True)
+        pipeline: GuidePipeline = GuidePipeline.from_pretrained(folder, local_files_only=True, low_cpu_mem_usage=False)
     except (OSError, ValueError, SafetensorError) as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{folder} cannot be read ({reason}); wanted weights that understudy train wrote") from error
@@ -103,7 +104,7 @@ class DiffusionRenderer:
         side = pipeline.unet.config.side
         self._guides = Guides(self._warp, side)
         self._references = pipeline.references(references(character, side)[:MOST_REFERENCES])
-        self._close = _close_up(self._guides, self._warp, pipeline.unet.multiple)
+        self._close = _close_up(self._guides, self._warp, pipeline.unet)
         self._held: list[_Held] = []
         self._start()
 
@@ -144,11 +145,10 @@ class DiffusionRenderer:
         return self._warp.shot(held.cue, replace(held.drawn, rgb=rgb))
 
 
-def _close_up(guides: Guides, warp: WarpRenderer, multiple: int) -> Guides | None:
-    """Guides at the picture's own resolution, where the face is larger than the network's side."""
-    from synth.diffusion.detail import MOST
-
-    crop = guides.crop
-    if crop.size < CLOSE * crop.side:
+def _close_up(guides: Guides, warp: WarpRenderer, unet: FaceUNet) -> Guides | None:
+    """Guides at the picture's own resolution, where that is above the network's side and the network knows it."""
+    crop, multiple = guides.crop, unet.multiple
+    finest = int(unet.config.finest * crop.side)
+    if min(crop.size, finest) < CLOSE * crop.side:
         return None
-    return Guides(warp, min(-(-crop.size // multiple) * multiple, MOST * crop.side))
+    return Guides(warp, min(crop.size, finest) // multiple * multiple)

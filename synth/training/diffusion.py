@@ -97,7 +97,8 @@ class Windows:
         return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 
     def _window(self, row: Any, rng: Rng) -> dict[str, NDArray[Any]]:
-        w, S = self._options.window, row["rgb"].shape[-2]
+        zoom, S = int(rng.choice((1, self._options.zoom))), row["rgb"].shape[-2]
+        w = self._options.window * zoom
         if w > S:
             raise InputError(f"the samples are {S} px wide; wanted a window of at most that, not {w}")
         region = str(rng.choice(("mouth", "eyes", "anywhere"), p=(0.5, 0.3, 0.2)))
@@ -111,7 +112,15 @@ class Windows:
         there = [_square(_same_point(seen, row["coords"][0, y, x], middle), w, S) for seen in row["reference_coords"]]
         for name in ("references", "reference_coords"):
             out[name] = np.stack([seen[part] for seen, part in zip(row[name], there, strict=True)])
-        return out | {"opened": row["opened"], "reference_opened": row["reference_opened"]}
+        small = {name: _shrunk(array, zoom) for name, array in out.items()} if zoom > 1 else out
+        return small | {"opened": row["opened"], "reference_opened": row["reference_opened"]}
+
+
+def _shrunk(array: NDArray[Any], zoom: int) -> NDArray[Any]:
+    """Pictures or maps [N, w, w, ...] at 1 / zoom of their size."""
+    N, w = array.shape[:2]
+    blocks = array.reshape(N, w // zoom, zoom, w // zoom, zoom, *array.shape[3:])
+    return np.asarray(blocks.astype(np.float32).mean((2, 4)) + 0.5 * (array.dtype == np.uint8)).astype(array.dtype)
 
 
 def _middle(mask: NDArray[np.uint8]) -> Point:
@@ -333,7 +342,9 @@ class Run:
         partial = self._private / "state.partial"
         torch.save(kept, partial)
         os.replace(partial, self._private / "state.pt")
-        self.pipeline().to(dtype=torch.float16).save_pretrained(self.folder, max_shard_size=SHARD)
+        made = self.pipeline()
+        torch.nn.Module.half(made.unet)  # diffusers' own warns of what is meant
+        made.save_pretrained(self.folder, max_shard_size=SHARD)
 
     def _report(self, loss: float) -> Score:
         """A line of the curve, and a sheet: guide, painted, truth."""
@@ -381,10 +392,11 @@ def _psnr(picture: Tensor, target: Tensor, within: Tensor) -> float:
 def base_run(samples: Samples, folder: Path, options: TrainOptions) -> Run:
     """Regressor, then bridge, from nothing."""
     scheduler = BridgeScheduler(steps=4, sigma=options.sigma)
-    side = samples.row(0)["rgb"].shape[-2]
 
     def network() -> FaceUNet:
-        return cast(FaceUNet, FaceUNet(widths=options.widths, side=side, elsewhere=options.elsewhere))
+        o = options
+        unet = FaceUNet(widths=o.widths, side=o.side, elsewhere=o.elsewhere, finest=float(o.zoom))
+        return cast(FaceUNet, unet)
 
     objective = AlongTheBridge(scheduler, round(options.regress * options.steps))
     return Run(folder, options, network, scheduler, Windows(samples, options), objective)

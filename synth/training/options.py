@@ -11,6 +11,8 @@ class TrainOptions:
     steps: int = 20_000
     batch: int = 8  # windows a step
     window: int = 128  # px of the samples; they are cut out around mouths and eyes, and elsewhere
+    side: int = 512  # of the square around a face that the network works at
+    zoom: int = 1  # the samples' square is so many times as large: they are shown as they are, and shrunk to the side
     elsewhere: float = 1.0  # how much the network may change outside mouth and eyes; 0 shows it those alone
     regress: float = 0.6  # share of the steps at the bridge's start, where it is a regressor; the rest are all along it
     rate: float = 5e-4  # of learning, at most
@@ -29,6 +31,8 @@ class TrainOptions:
             raise ValueError(
                 f"steps, batch and every are {self.steps}, {self.batch} and {self.every}, wanted 1 or more"
             )
+        if self.zoom < 1:
+            raise ValueError(f"zoom is {self.zoom}, wanted 1 or more")
         if not 0 <= self.regress <= 1 or not 0 <= self.elsewhere <= 1:
             raise ValueError(f"regress is {self.regress:g} and elsewhere {self.elsewhere:g}, wanted 0 to 1")
         multiple = 2 ** len(self.widths)

@@ -15,9 +15,9 @@ from synth.diffusion.scheduler import BridgeScheduler
 torch.set_num_threads(1)  # these are too small to share
 
 
-def network(side: int = 32, *, elsewhere: float = 1.0, seed: int = 0) -> FaceUNet:
+def network(side: int = 32, *, elsewhere: float = 1.0, finest: float = 1.0, seed: int = 0) -> FaceUNet:
     torch.manual_seed(seed)
-    unet: FaceUNet = FaceUNet(widths=(8, 8, 16), heads=2, side=side, elsewhere=elsewhere).eval()
+    unet: FaceUNet = FaceUNet(widths=(8, 8, 16), heads=2, side=side, elsewhere=elsewhere, finest=finest).eval()
     with torch.no_grad():
         for value in unet.parameters():
             if value.ndim > 1 or value.abs().max() == 0:
@@ -25,7 +25,7 @@ def network(side: int = 32, *, elsewhere: float = 1.0, seed: int = 0) -> FaceUNe
     return unet
 
 
-def pipeline(side: int = 32, *, steps: int = 2, sigma: float = 0.1, elsewhere: float = 1.0) -> GuidePipeline:
-    made = GuidePipeline(network(side, elsewhere=elsewhere), BridgeScheduler(steps=steps, sigma=sigma))
+def pipeline(side: int = 32, *, steps: int = 2, sigma: float = 0.1, finest: float = 1.0) -> GuidePipeline:
+    made = GuidePipeline(network(side, finest=finest), BridgeScheduler(steps=steps, sigma=sigma))
     made.set_progress_bar_config(disable=True)
     return made

@@ -60,6 +60,7 @@ def toy(**more: object) -> TrainOptions:
         "steps": 40,
         "batch": 4,
         "window": 16,
+        "side": S,
         "widths": (8, 8, 8),
         "every": 20,
         "rate": 4e-3,
@@ -144,6 +145,14 @@ def test_a_window_is_around_what_it_is_meant_to_show_and_the_references_show_it_
     assert cut["references"].shape == (32, 2, 16, 16, 3)
     gap = np.abs(cut["coords"][:, :1].mean((2, 3)) - cut["reference_coords"].mean((2, 3)))
     assert gap.max() < 0.3
+
+
+def test_samples_finer_than_the_network_are_shown_as_they_are_and_shrunk(data: Path) -> None:
+    cut = Windows(Samples(data), toy(zoom=2, batch=32)).of(0)
+    assert cut["rgb"].shape == (32, 2, 16, 16, 3)
+    across = cut["coords"][:, 0, 8, :, 0].astype(np.float32)  # x of the face, 1/16 a pixel of the samples
+    steps = np.median(np.diff(across, axis=1), 1)
+    assert {round(float(step) * 16) for step in steps} == {1, 2}
 
 
 def test_people_to_score_with_are_never_shown(data: Path) -> None:
