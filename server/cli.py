@@ -668,6 +668,7 @@ def main() -> None:
 
     for pool in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(pool, "1")  # our matrices are small: waking a pool for one costs more than it saves
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # a network's threads yield a busy machine instead of spinning
     signal.signal(signal.SIGTERM, stop)
     sys.unraisablehook = tell_again
     quiet_natives()
