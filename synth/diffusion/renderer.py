@@ -62,20 +62,24 @@ def load_network(folder: Path, device: str | None = None) -> GuidePipeline:
     try:
         import torch
 
+        from synth.diffusion.model import FaceUNet
         from synth.diffusion.pipeline import GuidePipeline
+        from synth.diffusion.scheduler import BridgeScheduler
     except ImportError as error:
         raise InputError(
             f"the diffusion renderer needs {error.name}, which is not installed; wanted pip install understudy[diffusion]"
         ) from error
-    from diffusers.utils.logging import disable_progress_bar
     from safetensors import SafetensorError
 
-    disable_progress_bar()
-    try:
-        pipeline: GuidePipeline = GuidePipeline.from_pretrained(folder, local_files_only=True, low_cpu_mem_usage=False)
-    except (OSError, ValueError, SafetensorError) as error:
-        reason = " ".join(str(error).split())
+    try:  # part by part: a pipeline's own index may name any class of any module, and pickles
+        unet = FaceUNet.from_pretrained(
+            folder / "unet", local_files_only=True, use_safetensors=True, low_cpu_mem_usage=False
+        )
+        scheduler = BridgeScheduler.from_pretrained(folder / "scheduler", local_files_only=True)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:  # RuntimeError: of shapes that differ
+        reason = " ".join(str(error).split())[:200]
         raise InputError(f"{folder} cannot be read ({reason}); wanted weights that understudy train wrote") from error
+    pipeline: GuidePipeline = GuidePipeline(unet, scheduler)
     pipeline.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     pipeline.unet.to(memory_format=torch.channels_last)  # twice as fast on a CPU
     pipeline.unet.eval()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,9 +15,10 @@ import torch
 from torch import Tensor
 
 from runtime.errors import InputError
-from synth.diffusion.model import N_GUIDE, N_REFERENCE, RGB
+from synth.diffusion.model import N_GUIDE, N_REFERENCE, RGB, FaceUNet
 from synth.diffusion.pipeline import GuidePipeline
 from synth.diffusion.renderer import find_weights, load_network
+from synth.diffusion.scheduler import BridgeScheduler
 from tests.synth.diffusion.network import pipeline
 
 S = 32
@@ -103,9 +106,41 @@ def test_a_folder_without_weights_is_named(tmp_path: Path) -> None:
         find_weights(str(tmp_path))
 
 
-def test_damaged_weights_are_refused_in_a_sentence(tmp_path: Path) -> None:
+def test_what_is_saved_is_a_pipeline_of_diffusers(tmp_path: Path) -> None:
     pipeline().save_pretrained(tmp_path)
-    (weights,) = (tmp_path / "unet").glob("*.safetensors")
+    loaded = GuidePipeline.from_pretrained(tmp_path, local_files_only=True, low_cpu_mem_usage=False)
+    assert isinstance(loaded.unet, FaceUNet)
+    assert isinstance(loaded.scheduler, BridgeScheduler)
+
+
+def cut_short(folder: Path) -> None:
+    (weights,) = (folder / "unet").glob("*.safetensors")
     weights.write_bytes(weights.read_bytes()[:1000])
-    with pytest.raises(InputError, match=r"cannot be read .*; wanted weights that understudy train wrote"):
+
+
+def left_out(folder: Path) -> None:
+    (weights,) = (folder / "unet").glob("*.safetensors")
+    weights.unlink()
+
+
+def pickled(folder: Path) -> None:
+    """As a stranger might send it: torch's own format can hold any program."""
+    left_out(folder)
+    torch.save(pipeline().unet.state_dict(), folder / "unet" / "diffusion_pytorch_model.bin")
+
+
+def of_another_size(folder: Path) -> None:
+    config = folder / "unet" / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "widths": [8, 8, 24]}))
+
+
+def without_a_scheduler(folder: Path) -> None:
+    (folder / "scheduler" / "scheduler_config.json").write_text("{")
+
+
+@pytest.mark.parametrize("damage", [cut_short, left_out, pickled, of_another_size, without_a_scheduler])
+def test_damaged_weights_are_refused_in_a_sentence(damage: Callable[[Path], None], tmp_path: Path) -> None:
+    pipeline().save_pretrained(tmp_path)
+    damage(tmp_path)
+    with pytest.raises(InputError, match=r"cannot be read \(.*\); wanted weights that understudy train wrote"):
         load_network(tmp_path)
