@@ -37,7 +37,8 @@ class Plan:
     minutes: float
     device: str
     cores: int
-    side: int = 256
+    side: int = 512  # of the square around a face
+    window: int = 192  # px around mouth or eyes that are made of it: what is elsewhere is left to the warp
     base_share: float = 0.7  # of the time for training; the rest is turbo's
     bench_min: float = 1.5  # kept for measuring
 
@@ -50,7 +51,7 @@ def make_people(plan: Plan) -> list[subprocess.Popen[bytes]]:
     """Processes that make people; each has a part of its own, which it goes on with."""
     line = [
         sys.executable, "-m", "synth.training.people", "--asset", str(plan.asset), "--n", str(ROWS_A_PART),
-        "--side", str(plan.side), "--frames", "3", "--shard", "24", "--per-person", "6",
+        "--side", str(plan.side), "--window", str(plan.window), "--frames", "3", "--shard", "24", "--per-person", "6",
     ]  # fmt: skip
     one_thread = {**os.environ, **{f"{lib}_NUM_THREADS": "1" for lib in ("OMP", "MKL", "OPENBLAS", "NUMBA")}}
     started = []
@@ -72,7 +73,7 @@ def train(plan: Plan, kind: str, until: float, more: Sequence[str]) -> bool:
         line = [
             sys.executable, "-m", "server.cli", "train", kind, str(plan.people), "-o", str(run), "--device", plan.device,
             "--minutes", f"{minutes:.2f}", "--every", "1000", "--precision", "bfloat16" if on_gpu else "float32",
-            "--batch", "48" if on_gpu else "2", "--json", *more,
+            "--batch", "48" if on_gpu else "2", "--json", "--window", str(plan.window * 2 // 3 // 16 * 16), *more,
         ]  # fmt: skip
         ran = subprocess.run(line, capture_output=True, text=True, check=False)
         print(ran.stdout, ran.stderr, sep="", flush=True)
@@ -125,7 +126,7 @@ def main() -> None:
             time.sleep(min(FIRST_ROWS_S, 0.1 * 60 * plan.minutes))
         left = 60 * (plan.minutes - plan.bench_min) - (time.monotonic() - begun)
         base_until = time.monotonic() + plan.base_share * left
-        train(plan, "base", base_until, ["--steps", str(given.steps)])
+        train(plan, "base", base_until, ["--steps", str(given.steps), "--side", str(plan.side), "--elsewhere", "0"])
         teacher = ["--teacher", str(plan.output / "base"), "--steps", str(max(1, given.steps // 5))]
         train(plan, "turbo", begun + 60 * (plan.minutes - plan.bench_min), teacher)
     finally:

@@ -101,11 +101,11 @@ class Windows:
         w = self._options.window * zoom
         if w > S:
             raise InputError(f"the samples are {S} px wide; wanted a window of at most that, not {w}")
-        region = str(rng.choice(("mouth", "eyes", "anywhere"), p=(0.5, 0.3, 0.2)))
-        if region == "anywhere" and self._options.elsewhere > 0:
+        if rng.random() < 0.2 and self._options.elsewhere > 0:
             middle = rng.uniform(0, S, 2)
         else:
-            middle = _middle(row["mouth" if region == "anywhere" else region][0]) + rng.normal(0, w / 8, 2)
+            shows = [name for name in ("mouth", "mouth", "eyes") if row[name][0].any()]
+            middle = (_middle(row[rng.choice(shows)][0]) if shows else np.full(2, S / 2)) + rng.normal(0, w / 8, 2)
         rows, columns = _square(middle, w, S)
         out = {name: np.array(row[name][:, rows, columns]) for name in FIELDS}
         y, x = middle.clip(0, S - 1).astype(int)
@@ -124,10 +124,9 @@ def _shrunk(array: NDArray[Any], zoom: int) -> NDArray[Any]:
 
 
 def _middle(mask: NDArray[np.uint8]) -> Point:
-    """Of a region [S, S]."""
-    weight = mask[::4, ::4].astype(np.float64)
-    total = max(float(weight.sum()), 1.0)
-    return np.array([(weight.sum(1 - k) * np.arange(len(weight))).sum() / total * 4 for k in (0, 1)])
+    """Of a region [S, S] that is there."""
+    weight = mask.astype(np.float64)
+    return np.array([(weight.sum(1 - k) * np.arange(len(weight))).sum() / weight.sum() for k in (0, 1)])
 
 
 def _same_point(coords: NDArray[np.float16], point: NDArray[np.float16], else_at: Point) -> Point:

@@ -197,3 +197,11 @@ def test_options_that_cannot_be_are_refused() -> None:
         TrainOptions(window=20)
     with pytest.raises(ValueError, match="regress is 2 and elsewhere 1, wanted 0 to 1"):
         TrainOptions(regress=2)
+
+
+def test_samples_that_are_windows_of_eyes_alone_are_cut_around_those(tmp_path: Path) -> None:
+    rows = np.zeros(3, row_type(1, 1, S))
+    rows["eyes"][:, :, 20:30, 2:12] = 255
+    write_shard(tmp_path / "shard-00000.npy", rows)
+    cut = Windows(Samples(tmp_path), toy(elsewhere=0.0, batch=16)).of(0)
+    assert (cut["eyes"].max((1, 2, 3)) == 255).all()
