@@ -23,7 +23,7 @@ from tempfile import TemporaryDirectory
 from benchmarks.diffusion import quality, speed
 from benchmarks.table import machine
 
-SLICE_MIN = 1.5  # of training, after which people made meanwhile are taken in
+SLICE_MIN = 2.5  # of training, after which people made meanwhile are taken in
 ROWS_A_PART = 3000  # of each of the processes that make people
 FIRST_ROWS_S = 45  # seconds given to the first people before training begins
 

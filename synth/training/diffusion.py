@@ -75,14 +75,18 @@ class Windows:
     def of(self, step: int) -> dict[str, NDArray[Any]]:
         """Of one step of training."""
         rng = np.random.default_rng((self._options.seed, step))
-        return self._cut(rng.choice(self.learned, self._options.batch), rng)
+        cut = self._cut(rng.choice(self.learned, self._options.batch), rng)
+        return _with_references(cut, int(rng.integers(1, cut["references"].shape[1] + 1)))
 
     def to_score(self) -> Iterator[dict[str, NDArray[Any]]]:
-        """Always the same ones, of people never shown; of those shown where there are no others."""
+        """Always the same ones, of people never shown; of those shown where there are no others.
+
+        One reference each, the picture that is warped: what the product has of most characters.
+        """
         rng = np.random.default_rng(self._options.seed)
         some = (self.scored if len(self.scored) else self.learned)[:64]
         for at in range(0, len(some), self._options.batch):
-            yield self._cut(some[at : at + self._options.batch], rng)
+            yield _with_references(self._cut(some[at : at + self._options.batch], rng), 1)
 
     def stream(self, first: int) -> Iterator[dict[str, NDArray[Any]]]:
         """Of all steps from one on, cut ahead of their use."""
@@ -114,6 +118,10 @@ class Windows:
             out[name] = np.stack([seen[part] for seen, part in zip(row[name], there, strict=True)])
         small = {name: _shrunk(array, zoom) for name, array in out.items()} if zoom > 1 else out
         return small | {"opened": row["opened"], "reference_opened": row["reference_opened"]}
+
+
+def _with_references(cut: dict[str, NDArray[Any]], n: int) -> dict[str, NDArray[Any]]:
+    return {name: array[:, :n] if name.startswith("reference") else array for name, array in cut.items()}
 
 
 def _shrunk(array: NDArray[Any], zoom: int) -> NDArray[Any]:
@@ -299,13 +307,17 @@ class Run:
         until = math.inf if o.minutes is None else time.monotonic() + 60 * o.minutes
         recent: deque[float] = deque(maxlen=o.every)
         score: Score | None = None
+        saved = time.monotonic()
         for cut in self._windows.stream(self.step):
             recent.append(self._learn(cut))
             self.step += 1
             progress(self.step, o.steps)
             done = self.step == o.steps or time.monotonic() > until
-            if done or self.step % o.every == 0:
+            due = done or self.step % o.every == 0
+            if due or time.monotonic() > saved + SAVE_S:
                 self._save()
+                saved = time.monotonic()
+            if due:
                 score = self._report(float(np.mean(recent)))
             if done:
                 break
@@ -374,6 +386,7 @@ class Run:
         return score
 
 
+SAVE_S = 60.0  # the most that is lost when a run is cut off
 WARM_UP = 0.02  # of the steps
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,7 @@ def test_a_clips_frames_become_samples_beside_what_was_filmed(hero: Path, clip: 
     assert rows[0]["references"].shape == (2, S, S, 3), "the frame itself, and the character's own picture"
 
 
+@pytest.mark.slow
 def test_a_character_is_trained_and_acts_with_what_was_learned(
     hero: Path, clip: Path, tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -68,6 +70,21 @@ def test_a_character_is_trained_and_acts_with_what_was_learned(
     assert not (own / "training" / "footage").exists(), "the footage is forgotten"
     act(hero, clip, tmp_path / "out.mp4", ActOptions(renderer="diffusion"), lambda *_: None)
     assert (tmp_path / "out.mp4").stat().st_size > 1000
+
+
+@pytest.mark.slow
+def test_base_turbo_and_act_one_after_the_other(hero: Path, clip: Path, tmp_path: Path) -> None:
+    pytest.importorskip("diffusers", reason="needs understudy[diffusion]")
+    import synth.character
+    from server.train import Footage, write_footage
+
+    write_footage(Footage(clip=clip, character=hero, have_the_rights=True), synth.character.load(hero), tmp_path, S)
+    short = ["--steps", "2", "--batch", "2", "--window", "32", "--threads", "1", "--quiet"]
+    base, turbo = str(tmp_path / "base"), str(tmp_path / "turbo")
+    assert run(["train", "base", str(tmp_path), "-o", base, "--side", str(S), "--elsewhere", "0", *short]) == 0
+    assert run(["train", "turbo", str(tmp_path), "-o", turbo, "--teacher", base, *short]) == 0
+    options = ActOptions(renderer="diffusion", weights=turbo, end=Fraction(1, 5))
+    assert act(hero, clip, tmp_path / "out.mp4", options, lambda *_: None).frames == 5
 
 
 def test_nobody_is_trained_on_without_a_word_that_it_is_allowed(

@@ -142,9 +142,15 @@ def test_a_window_is_around_what_it_is_meant_to_show_and_the_references_show_it_
     cut = windows.of(0)
     shows = np.maximum(cut["mouth"], cut["eyes"]).max((1, 2, 3))
     assert (shows > 150).all()
-    assert cut["references"].shape == (32, 2, 16, 16, 3)
+    assert cut["references"].shape[2:] == (16, 16, 3)
     gap = np.abs(cut["coords"][:, :1].mean((2, 3)) - cut["reference_coords"].mean((2, 3)))
     assert gap.max() < 0.3
+
+
+def test_a_network_is_shown_as_many_references_as_users_have(data: Path) -> None:
+    windows = Windows(Samples(data), toy())
+    assert {windows.of(step)["references"].shape[1] for step in range(12)} == {1, 2}
+    assert {cut["references"].shape[1] for cut in windows.to_score()} == {1}
 
 
 def test_samples_finer_than_the_network_are_shown_as_they_are_and_shrunk(data: Path) -> None:
