@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,7 +21,9 @@ from benchmarks.clips import acted, first_frames, pictures, square
 from benchmarks.command import run
 from benchmarks.reenact import N_FRAMES, drivers, judge
 from benchmarks.table import Row, Table, Target, machine
+from perfcap.face import MediaPipeFaces
 from runtime.image import save_image
+from synth.diffusion.guide import crop_around
 from synth.diffusion.renderer import PACKAGED
 
 JUDGED = (
@@ -34,6 +37,7 @@ GAIN_WANTED = {
 SPEED_WANTED = {"base": 0.5, "turbo": 2.0}  # frames/s on two cores
 N_SHOWN = 6  # moments on a sheet
 WIDTH_PX = 256  # of each
+FACE_UNITS = 2.0  # about how many distances of the outer eye corners a face is large
 
 
 def packaged() -> list[Path]:
@@ -81,18 +85,14 @@ def speed(folder: Path, weights: Path, n_times: int = 1) -> list[Table]:
 
 
 def sheet(videos: Sequence[Path], output: Path) -> None:
-    """The same moments of several videos under each other."""
-    import cv2
-
+    """The face at the same moments of several videos, under each other; where it is, the last one says."""
     frames = [list(pictures(video)) for video in videos]
     n = min(len(shown) for shown in frames)
     at = [round(i) for i in np.linspace(0, n - 1, N_SHOWN)]
-
-    def small(rgb: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
-        height = round(WIDTH_PX * rgb.shape[0] / rgb.shape[1])
-        return np.asarray(cv2.resize(rgb, (WIDTH_PX, height), interpolation=cv2.INTER_AREA))
-
-    rows = [np.concatenate([small(shown[i]) for i in at], 1) for shown in frames]
+    with closing(MediaPipeFaces(still=True)) as finder:
+        (face, *_) = finder.find(frames[-1][0])
+    crop = crop_around(face.landmarks, face.size / FACE_UNITS, WIDTH_PX)
+    rows = [np.concatenate([crop.cut(shown[i]) for i in at], 1) for shown in frames]
     save_image(output, np.concatenate(rows), force=True)
 
 

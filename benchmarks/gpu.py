@@ -12,6 +12,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -37,6 +39,7 @@ class Plan:
     minutes: float
     device: str
     cores: int
+    landmarks: Path | None = None  # how wrong MediaPipe's are, as a folder of people has it; else each part measures
     side: int = 512  # of the square around a face
     window: int = 192  # px around mouth or eyes that are made of it: what is elsewhere is left to the warp
     base_share: float = 0.7  # of the time for training; the rest is turbo's
@@ -58,6 +61,8 @@ def make_people(plan: Plan) -> list[subprocess.Popen[bytes]]:
     for k in range(plan.cores):
         part = plan.people / f"part-{k:02d}"
         part.mkdir(parents=True, exist_ok=True)
+        if plan.landmarks is not None:
+            shutil.copyfile(plan.landmarks, part / "landmarks.npz")
         with (part / "log").open("ab") as log:
             more = ["-o", str(part), "--seed", str(1000 + k)]
             started.append(subprocess.Popen([*line, *more], env=one_thread, stdout=log, stderr=log))
@@ -110,10 +115,13 @@ def main() -> None:
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--cores", type=int, default=max(1, (os.cpu_count() or 1) - 2), help="that make people")
     parser.add_argument("--steps", type=int, default=40_000, help="of the base network; turbo takes a fifth")
+    parser.add_argument("--landmarks", type=Path, help="landmarks.npz of people made before: a minute less")
     given = parser.parse_args()
     plan = Plan(
         asset=given.asset, output=given.output, minutes=given.minutes, device=given.device, cores=given.cores,
+        landmarks=given.landmarks,
     )  # fmt: skip
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started ends as well
     begun = time.monotonic()
     plan.output.mkdir(parents=True, exist_ok=True)
     making = make_people(plan)
