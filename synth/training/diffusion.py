@@ -208,13 +208,21 @@ class Objective(Protocol):
     def __call__(self, unet: FaceUNet, shown: Shown, step: int, draw: torch.Generator) -> Tensor:
         """The loss of one step."""
 
+    def scheduler(self, step: int) -> BridgeScheduler:
+        """How a network that learned so far is to be rendered with."""
+
 
 @dataclass(frozen=True)
 class AlongTheBridge:
     """The frame, wherever on the way to it the picture is."""
 
-    scheduler: BridgeScheduler
+    bridge: BridgeScheduler
     from_step: int  # before it, only at the start
+
+    def scheduler(self, step: int) -> BridgeScheduler:
+        if step > self.from_step:
+            return self.bridge
+        return cast(BridgeScheduler, BridgeScheduler(steps=1, sigma=self.bridge.config.sigma))
 
     def __call__(self, unet: FaceUNet, shown: Shown, step: int, draw: torch.Generator) -> Tensor:
         B, _, _, h, w = shown.target.shape
@@ -223,7 +231,7 @@ class AlongTheBridge:
         time = torch.where(torch.rand(B, generator=draw) < 0.3, 0.0, time) if step >= self.from_step else 0 * time
         noise = torch.randn((B, 1, 3, h, w), generator=draw).to(start.device)
         time = time.to(start.device)
-        noisy = self.scheduler.between(start, shown.target, time, noise)
+        noisy = self.bridge.between(start, shown.target, time, noise)
         references, memory = unet.encode(shown.references), unet.empty_memory(B, h)
         painted = unet(noisy, time, shown.guide, references, memory).frame
         return distance(painted.float(), shown.target, shown.weight)
@@ -234,6 +242,9 @@ class AsTheTeacher:
     """In one step what the teacher makes in its own, and still the frame."""
 
     teacher: GuidePipeline
+
+    def scheduler(self, step: int) -> BridgeScheduler:
+        return cast(BridgeScheduler, BridgeScheduler(steps=1, sigma=self.teacher.scheduler.config.sigma))
 
     def __call__(self, unet: FaceUNet, shown: Shown, step: int, draw: torch.Generator) -> Tensor:
         B, _, _, h, _ = shown.target.shape
@@ -268,12 +279,11 @@ class Run:
         folder: Path,
         options: TrainOptions,
         network: Callable[[], FaceUNet],
-        scheduler: BridgeScheduler,
         windows: Windows,
         objective: Objective,
     ) -> None:
         self.folder, self.options = folder, options
-        self._scheduler, self._windows, self._objective = scheduler, windows, objective
+        self._windows, self._objective = windows, objective
         self._private = folder / "training"
         torch.set_num_threads(options.threads or os.cpu_count() or 1)
         torch.manual_seed(options.seed)
@@ -343,7 +353,7 @@ class Run:
         """The averaged network, to render with."""
         unet = FaceUNet.from_config(self.unet.config)
         unet.load_state_dict(self.averaged)
-        return GuidePipeline(unet.to(self.options.device).eval(), self._scheduler)
+        return GuidePipeline(unet.to(self.options.device).eval(), self._objective.scheduler(self.step))
 
     def _save(self) -> None:
         kept = {
@@ -355,7 +365,11 @@ class Run:
         os.replace(partial, self._private / "state.pt")
         made = self.pipeline()
         torch.nn.Module.half(made.unet)  # diffusers' own warns of what is meant
-        made.save_pretrained(self.folder, max_shard_size=SHARD)
+        fresh = self._private / "fresh"
+        made.save_pretrained(fresh, max_shard_size=SHARD)
+        for path in [p for p in fresh.rglob("*") if p.is_file()]:  # whole before they are in place
+            (self.folder / path.relative_to(fresh).parent).mkdir(exist_ok=True)
+            os.replace(path, self.folder / path.relative_to(fresh))
 
     def _report(self, loss: float) -> Score:
         """A line of the curve, and a sheet: guide, painted, truth."""
@@ -403,30 +417,28 @@ def _psnr(picture: Tensor, target: Tensor, within: Tensor) -> float:
 
 def base_run(samples: Samples, folder: Path, options: TrainOptions) -> Run:
     """Regressor, then bridge, from nothing."""
-    scheduler = BridgeScheduler(steps=4, sigma=options.sigma)
+    bridge = BridgeScheduler(steps=4, sigma=options.sigma)
 
     def network() -> FaceUNet:
         o = options
         unet = FaceUNet(widths=o.widths, side=o.side, elsewhere=o.elsewhere, finest=float(o.zoom))
         return cast(FaceUNet, unet)
 
-    objective = AlongTheBridge(scheduler, round(options.regress * options.steps))
-    return Run(folder, options, network, scheduler, Windows(samples, options), objective)
+    objective = AlongTheBridge(bridge, round(options.regress * options.steps))
+    return Run(folder, options, network, Windows(samples, options), objective)
 
 
 def turbo_run(samples: Samples, folder: Path, options: TrainOptions, teacher: GuidePipeline) -> Run:
     """One step that is as good as the teacher's."""
-    scheduler = BridgeScheduler(steps=1, sigma=teacher.scheduler.config.sigma)
-    windows = Windows(samples, options)
-    return Run(folder, options, lambda: _copy(teacher), scheduler, windows, AsTheTeacher(teacher))
+    return Run(folder, options, lambda: _copy(teacher), Windows(samples, options), AsTheTeacher(teacher))
 
 
 def character_run(samples: Samples, folder: Path, options: TrainOptions, base: GuidePipeline) -> Run:
     """A network that knows people, shown more of one character."""
     n_steps = base.scheduler.config.steps
-    scheduler = BridgeScheduler(steps=n_steps, sigma=base.scheduler.config.sigma)
-    objective = AlongTheBridge(scheduler, options.steps if n_steps == 1 else 0)
-    return Run(folder, options, lambda: _copy(base), scheduler, Windows(samples, options), objective)
+    bridge = BridgeScheduler(steps=n_steps, sigma=base.scheduler.config.sigma)
+    objective = AlongTheBridge(bridge, options.steps if n_steps == 1 else -1)
+    return Run(folder, options, lambda: _copy(base), Windows(samples, options), objective)
 
 
 def _copy(pipeline: GuidePipeline) -> FaceUNet:

@@ -107,6 +107,14 @@ def test_a_run_that_was_stopped_ends_as_it_would_have(data: Path, tmp_path: Path
         torch.testing.assert_close(value, often[name], msg=name)
 
 
+def test_while_it_is_a_regressor_it_is_rendered_with_one_step(data: Path, tmp_path: Path) -> None:
+    """Later steps were not shown yet, so what they would do is chance."""
+    run = base_run(Samples(data), tmp_path, toy(steps=4, regress=0.5, every=1))
+    steps = []
+    run.fit(lambda *_: steps.append(run.pipeline().scheduler.config.steps))
+    assert steps == [1, 1, 4, 4]
+
+
 def test_a_turbo_network_does_in_one_step_what_its_teacher_does_in_four(data: Path, base: Path, tmp_path: Path) -> None:
     teacher = load_network(base)
     train(turbo_run(Samples(data), tmp_path / "turbo", toy(rate=1e-3), teacher))
