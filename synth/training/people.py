@@ -151,7 +151,7 @@ class Maker:
     def __init__(self, asset: Path, options: PeopleOptions, landmarks: Landmarks | None, device: str = "cpu") -> None:
         self.options = options
         self._tailor = Tailor(load_ict(asset))
-        self._studio = Studio(self._tailor, device)
+        self._studio = Studio(self._tailor, device, "numba" if device == "cpu" else "torch")
         self.landmarks = landmarks or self._measure()
 
     def _measure(self) -> Landmarks:

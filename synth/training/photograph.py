@@ -8,7 +8,7 @@ Light is linear from here to `synth.training.look`, which makes a picture of it.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -16,8 +16,10 @@ import torch
 from numpy.typing import NDArray
 
 from perfcap.training.ict import FAR, IctFace, gaze_direction, rasterise, vertex_normals
+from synth.training import tiles
 from synth.training.figure import CLOTH, EYE, HAIR, HARD, MOUTH, PLAIN, SKIN, SKULL_M, TEETH, Figure, Tailor
 from synth.training.skin import TEXELS, fold_strengths
+from synth.training.tiles import Traced
 
 Floats = NDArray[np.float32]
 Tensor = Any  # torch.Tensor
@@ -26,6 +28,8 @@ Rng = np.random.Generator
 IRIS_RAD = 0.385  # half-angle on the asset's large eyeball
 SHADOW_PX = 320
 SHADOW_M = 0.5  # across the shadow's map
+NOTHING = 255  # in place of a material
+OTHERS = ((0, 1), (1, 0), (1, 1))  # of a square's pixels, those but the first
 FINE_UNIT_PX = 130  # from this size of a face on, textures are as fine as they were painted
 SCATTER = np.array((0.30, 0.14, 0.09), np.float32)  # how far light wraps around flesh, by colour
 MOST_LEAN = 0.9  # tangent of the steepest fold
@@ -126,10 +130,11 @@ class Seen:
 class Studio:
     """Photographs figures of one asset; finds once what does not change between them."""
 
-    def __init__(self, tailor: Tailor, device: str = "cpu", supersample: int = 2) -> None:
+    def __init__(self, tailor: Tailor, device: str = "cpu", tracer: Literal["numba", "torch"] = "numba") -> None:
         self._face = tailor.face
         self._device = torch.device(device)
-        self._times = supersample
+        self._tracer = tracer
+        self._times = 2  # pixels drawn for each one of a picture, across and down
         self._sky = open_sky(tailor.face)
         for part in ("mouth_socket", "gums_tongue", "teeth"):
             self._sky[tailor.face.parts[part]] = 1  # their light depends on the lips
@@ -154,53 +159,61 @@ class Studio:
         posed = figure.pose(moment.expression, moment.gaze)
         points = _placed(figure, posed, moment)
         S = self._times
-        depth, triangle, weights = self._trace(points, figure.triangles, view, view.height * S, view.width * S)
-        picture = torch.zeros((*depth.shape, 5), device=self._device)
+        traced = self._through(points, figure.triangles, view, S)
+        picture = torch.zeros((*traced.depth.shape, 5), device=self._device)
         with torch.inference_mode():
-            self._paint(picture, self._seen(figure, moment, posed, points, triangle, weights, light), figure, moment, posed, light, skin)  # fmt: skip
-            self._draw_lashes(figure, points, view, picture, depth)
+            seen = self._seen(figure, moment, posed, points, traced, light)
+            self._paint(picture, seen, figure, moment, posed, light, skin)
+            self._draw_lashes(figure, points, view, picture, traced.depth)
             small = picture.reshape(view.height, S, view.width, S, 5).mean((1, 3)).cpu().numpy()
         return Photograph(small[..., :3].copy(), small[..., 3].copy(), small[..., 4].copy())
 
     def skin_seen(self, figure: Figure, moment: Moment, view: View) -> tuple[NDArray[np.int32], Floats]:
         """The vertices [H, W, 3] between which the face's skin is seen, and their weights; -1 where it is not."""
         points = _placed(figure, figure.pose(moment.expression, moment.gaze), moment)
-        _, triangle, w = self._trace(points, figure.triangles, view, view.height, view.width)
+        traced = self._through(points, figure.triangles, view, 1)
+        triangle, w = traced.triangle.cpu().numpy(), traced.weights.cpu().numpy()
         corners = figure.triangles[triangle]
         corners[(triangle < 0) | (figure.material[triangle] != SKIN)] = -1
         return corners, np.concatenate((1 - w.sum(-1, keepdims=True), w), -1)
 
-    @staticmethod
     def _trace(
-        points: Floats, triangles: NDArray[np.int32], view: View, H: int, W: int
-    ) -> tuple[Floats, NDArray[np.int32], Floats]:
-        """Depth, nearest triangle [H, W] and the weights of its second and third corner [H, W, 2]."""
+        self, points: Floats, triangles: NDArray[np.int32], focal_px: float, x: float, y: float, H: int, W: int
+    ) -> Traced:
+        """What is nearest in each of H by W pixels, on the device; the axis passes at x, y."""
+        if self._tracer == "torch":
+            at = self._put(points)[None]
+            traced = tiles.rasterise(at, self._put(triangles).long(), focal_px, x, y, H, W)
+            return Traced(traced.depth[0], traced.triangle[0], traced.weights[0])
         depth = np.full((H, W), FAR, np.float32)
         triangle = np.full((H, W), -1, np.int32)
         weights = np.zeros((H, W, 2), np.float32)
-        S = H / view.height
-        rasterise(points, triangles, view.focal_px * S, view.centre_x * S, view.centre_y * S, depth, triangle, weights)
-        return depth, triangle, weights
+        rasterise(points, triangles, focal_px, x, y, depth, triangle, weights)
+        return Traced(self._put(depth), self._put(triangle).long(), self._put(weights))
+
+    def _through(self, points: Floats, triangles: NDArray[np.int32], view: View, times: int) -> Traced:
+        return self._trace(
+            points, triangles, view.focal_px * times, view.centre_x * times, view.centre_y * times,
+            view.height * times, view.width * times,
+        )  # fmt: skip
 
     def _seen(
-        self, figure: Figure, moment: Moment, posed: Floats, points: Floats, triangle: NDArray[np.int32],
-        weights: Floats, light: Light,
-    ) -> tuple[Seen, Tensor, Tensor]:  # fmt: skip
+        self, figure: Figure, moment: Moment, posed: Floats, points: Floats, traced: Traced, light: Light
+    ) -> tuple[Seen, Tensor, Tensor]:
         """What is seen, the pixels [P] that are to be painted, and the squares [h, w] of which one pixel is enough."""
         put = self._put
-        kinds = np.where(triangle >= 0, figure.material[triangle], 255).astype(np.uint8)
+        kinds = torch.where(traced.triangle >= 0, put(figure.material)[traced.triangle.clamp(min=0)].long(), NOTHING)
         # Where a square of 2 by 2 pixels shows nothing but skin or cloth, one of them stands for all.
-        squares = kinds.reshape(kinds.shape[0] // 2, 2, kinds.shape[1] // 2, 2)
-        first = squares[:, 0, :, 0]
-        plain = ((first == SKIN) | (first == PLAIN) | (first == CLOTH)) & (squares == first[:, None, :, None]).all(
-            (1, 3)
-        )
-        wanted = kinds < 255
-        for dy, dx in ((0, 1), (1, 0), (1, 1)):
+        first = kinds[::2, ::2]
+        plain = (first == SKIN) | (first == PLAIN) | (first == CLOTH)
+        for dy, dx in OTHERS:
+            plain &= kinds[dy::2, dx::2] == first
+        wanted = kinds != NOTHING
+        for dy, dx in OTHERS:
             wanted[dy::2, dx::2] &= ~plain
-        where = np.flatnonzero(wanted)
-        tri = put(triangle.ravel()[where]).long()
-        w = put(weights.reshape(-1, 2)[where])
+        where = torch.nonzero(wanted.reshape(-1))[:, 0]
+        tri = traced.triangle.reshape(-1)[where]
+        w = traced.weights.reshape(-1, 2)[where]
         bary = torch.cat((1 - w.sum(1, keepdim=True), w), 1)
         corners = put(figure.triangles).long()[tri]
         sky = np.ones(len(points), np.float32)
@@ -216,7 +229,7 @@ class Studio:
             mixed[:, 10:11], mixed[:, 11:], self._shadow(points, figure, light, position),
             put(_texture_ways(points, figure.triangles, figure.triangle_uv))[tri],
         )  # fmt: skip
-        return seen, put(where), put(plain)
+        return seen, where, plain
 
     def _paint(
         self, picture: Tensor, found: tuple[Seen, Tensor, Tensor], figure: Figure, moment: Moment, posed: Floats,
@@ -238,7 +251,7 @@ class Studio:
         flat[where, :3] = rgb
         flat[where, 3] = 1
         flat[where, 4] = (seen.material == SKIN).float()
-        for dy, dx in ((0, 1), (1, 0), (1, 1)):
+        for dy, dx in OTHERS:
             view = picture[dy::2, dx::2]
             view[plain] = picture[::2, ::2][plain]
 
@@ -314,10 +327,7 @@ class Studio:
         far = np.float32(20.0)
         there[:, 2] += far
         focal = SHADOW_PX / SHADOW_M * float(far)
-        depth = np.full((SHADOW_PX, SHADOW_PX), FAR, np.float32)
-        rasterise(there, figure.triangles, focal, SHADOW_PX / 2, SHADOW_PX / 2, depth,
-                  np.full(depth.shape, -1, np.int32), np.zeros((*depth.shape, 2), np.float32))  # fmt: skip
-        nearest = torch.from_numpy(depth).to(self._device)
+        nearest = self._trace(there, figure.triangles, focal, SHADOW_PX / 2, SHADOW_PX / 2, SHADOW_PX, SHADOW_PX).depth
         q = (position - torch.from_numpy(middle).to(self._device)) @ torch.from_numpy(turn.T.astype(np.float32)).to(
             self._device
         )
@@ -383,31 +393,20 @@ class Studio:
             rgb = rgb + glint * colours[i] * shade * (0.3 + 0.7 * reached)
         return rgb
 
-    def _draw_lashes(self, figure: Figure, points: Floats, view: View, picture: Tensor, depth: Floats) -> None:
+    def _draw_lashes(self, figure: Figure, points: Floats, view: View, picture: Tensor, depth: Tensor) -> None:
         """Lay the lashes over a picture [H, W, 5] in place, where they are before what it shows."""
         triangles, place = self._lashes
-        H, W = depth.shape
-        S = H / view.height
-        own, seen, weights = (
-            np.full((H, W), FAR, np.float32),
-            np.full((H, W), -1, np.int32),
-            np.zeros((H, W, 2), np.float32),
-        )
-        rasterise(points, triangles, view.focal_px * S, view.centre_x * S, view.centre_y * S, own, seen, weights)
-        ys, xs = np.nonzero((seen >= 0) & (own < depth + 0.004))
-        if not len(ys):
-            return
-        corner = triangles[seen[ys, xs]] - self._face.parts["lashes"].start
-        w = weights[ys, xs]
-        bary = np.concatenate((1 - w.sum(1, keepdims=True), w), 1)[..., None]
-        s, t = (place[corner] * bary).sum(1).T
-        left = 1 - t / figure.lash_length
-        alpha = np.clip(left, 0, 1) ** 0.8 * np.clip(0.38 + 0.5 * np.cos(2 * np.pi * N_LASHES * s + 3 * t), 0, 1)
-        cover = torch.from_numpy(np.clip(alpha, 0, 0.9).astype(np.float32)[:, None]).to(self._device)
-        ys_t, xs_t = torch.from_numpy(ys).to(self._device), torch.from_numpy(xs).to(self._device)
-        under = picture[ys_t, xs_t]
-        dark = torch.from_numpy(np.append(0.25 * figure.skin.hair, (1, 0)).astype(np.float32)).to(self._device)
-        picture[ys_t, xs_t] = under + cover * (dark * under[:, 3:4].clamp(min=0.2) - under)
+        own = self._through(points, triangles, view, self._times)
+        y, x = torch.nonzero((own.triangle >= 0) & (own.depth < depth + 0.004), as_tuple=True)
+        corner = self._put(triangles).long()[own.triangle[y, x]] - self._face.parts["lashes"].start
+        w = own.weights[y, x]
+        bary = torch.cat((1 - w.sum(1, keepdim=True), w), 1)[..., None]
+        s, t = (self._put(place)[corner] * bary).sum(1).T
+        left = (1 - t / figure.lash_length).clamp(0, 1) ** 0.8
+        cover = (left * (0.38 + 0.5 * torch.cos(2 * np.pi * N_LASHES * s + 3 * t)).clamp(0, 1)).clamp(max=0.9)[:, None]
+        under = picture[y, x]
+        dark = self._put(np.append(0.25 * figure.skin.hair, (1, 0)).astype(np.float32))
+        picture[y, x] = under + cover * (dark * under[:, 3:4].clamp(min=0.2) - under)
 
 
 def _placed(figure: Figure, posed: Floats, moment: Moment) -> Floats:
