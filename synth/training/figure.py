@@ -134,7 +134,7 @@ class Tailor:
         starts = np.cumsum([n, *(len(p.vertices) for p in pieces)])
         return Figure(
             face=face, neutral=base.neutral, blink_gain=base.blink_gain, skin=skin,
-            iris=linear(self._iris(rng)), sclera=linear(np.array((0.80, 0.77, 0.75)) * rng.normal(1, (0.03, 0.03, 0.04))),
+            iris=linear(self._iris(rng, skin.tone)), sclera=linear(np.array((0.80, 0.77, 0.75)) * rng.normal(1, (0.03, 0.03, 0.04))),
             teeth=teeth, worn=_stack([p.vertices for p in pieces], 3),
             triangles=np.concatenate([self._triangles[shown], *(p.triangles + s for p, s in zip(pieces, starts, strict=False))]).astype(np.int32),
             triangle_uv=self.triangle_uv[shown],
@@ -146,9 +146,13 @@ class Tailor:
         )  # fmt: skip
 
     @staticmethod
-    def _iris(rng: Rng) -> Floats:
+    def _iris(rng: Rng, tone: Floats) -> Floats:
+        """Mostly brown; light ones go with light skin."""
         kinds = np.array(((0.20, 0.11, 0.06), (0.30, 0.18, 0.09), (0.42, 0.31, 0.14), (0.36, 0.42, 0.28), (0.38, 0.5, 0.6), (0.5, 0.56, 0.6)))  # fmt: skip
-        return np.asarray(np.clip((0.3 * kinds.mean(1)[:, None] + 0.6 * kinds)[rng.choice(6, p=(0.34, 0.22, 0.12, 0.1, 0.14, 0.08))] * rng.normal(1, 0.06, 3), 0.03, 1))  # fmt: skip
+        light = np.clip((tone[0] - 0.2) / 0.3, 0.02, 1)
+        share = np.array((0.34, 0.22, 0.12 * light, 0.1 * light, 0.14 * light, 0.08 * light))
+        colour = kinds[rng.choice(6, p=share / share.sum())]
+        return np.asarray(np.clip((0.3 * colour.mean() + 0.55 * colour) * rng.normal(1, 0.06, 3), 0.03, 1), np.float32)
 
     def _worn(self, neutral: Floats, skin: Skin, collar: float, rng: Rng) -> list[Piece]:
         pieces = [self._clothes(neutral, collar, rng)]

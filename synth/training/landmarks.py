@@ -27,7 +27,7 @@ Rng = np.random.Generator
 
 IRIS_RAD = 0.385  # half-angle on the asset's large eyeball
 N_ERRORS = 12  # directions in which landmarks err together
-LASTING, PASSING = 0.8, 0.2  # how much of the usual error stays through a take, and how much comes and goes
+LASTING, PASSING = 0.45, 0.1  # how much of the usual error stays through a take, and how much comes and goes
 
 
 @dataclass(frozen=True)

@@ -36,8 +36,8 @@ class Look:
         kind: Kind = ("photo", "paint", "cartoon")[rng.choice(3, p=(0.84, 0.1, 0.06))]
         return cls(
             kind=kind,
-            level=float(rng.uniform(0.18, 0.42)),
-            balance=rng.normal(1, (0.04, 0.015, 0.06)).astype(np.float32),
+            level=float(rng.uniform(0.15, 0.37)),
+            balance=rng.normal(1, (0.03, 0.01, 0.035)).astype(np.float32),
             contrast=float(rng.uniform(0, 0.5)),
             saturation=float(rng.uniform(0.55, 1.05) if rng.random() > 0.06 else 0.0),
             gamma=float(rng.uniform(0.9, 1.12)),

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from perfcap.training.ict import FAR, IctFace, gaze_direction, rasterise, vertex_normals
+from synth.rig import smoothstep
 from synth.training import tiles
 from synth.training.figure import CLOTH, EYE, HAIR, HARD, MOUTH, PLAIN, SKIN, SKULL_M, TEETH, Figure, Tailor
 from synth.training.skin import TEXELS, fold_strengths
@@ -47,7 +48,7 @@ class Light:
 
     @classmethod
     def random(cls, rng: Rng) -> Light:
-        warm = rng.normal(0, 0.12)
+        warm = rng.normal(0, 0.07)
         tint = np.exp(np.array((1, 0.15, -1)) * warm)
         high = np.array((rng.normal(0, 0.9), -abs(rng.normal(0.5, 0.4)), -1))
         key = rng.uniform(0.3, 1.6) * tint
@@ -314,9 +315,13 @@ class Studio:
         gap = float(np.linalg.norm(marks[[61, 62, 63]] - marks[[67, 66, 65]], axis=1).mean())
         front = float(marks[60:68, 2].mean())
         light = np.ones(len(posed), np.float32)
-        for part, floor, reach in (("mouth_socket", 0.05, 0.006), ("gums_tongue", 0.06, 0.008), ("teeth", 0.3, 0.02)):
+        half_width = float(np.linalg.norm(marks[64] - marks[60])) / 2
+        for part, floor, reach in (("mouth_socket", 0.12, 0.008), ("gums_tongue", 0.15, 0.012), ("teeth", 0.24, 0.016)):
             behind = np.maximum(posed[parts[part], 2] - front - 0.003, 0)
-            light[parts[part]] = floor + (0.9 - floor) * np.exp(-behind / (reach + 0.9 * gap)) * min(1, 0.45 + 45 * gap)
+            aside = np.abs(posed[parts[part], 0] - marks[60:68, 0].mean()) / half_width
+            cheek = 1 - 0.75 * smoothstep(aside, 0.5, 1.05)  # what lies behind the corners is in their shade
+            through = np.exp(-behind / (reach + 0.8 * gap)) * min(1.0, 0.5 + 35 * gap)
+            light[parts[part]] = (floor + (0.66 - floor) * through) * cheek
         return light
 
     def _shadow(self, points: Floats, figure: Figure, light: Light, position: Tensor) -> Tensor:

@@ -210,7 +210,7 @@ class SkinPainter:
         T = TEXELS
         painted = rng.random() < 0.22
         if painted:
-            colour = linear(np.array((rng.uniform(0.45, 0.8), rng.uniform(0.1, 0.42), rng.uniform(0.15, 0.45))))
+            colour = linear(np.array((rng.uniform(0.45, 0.75), rng.uniform(0.2, 0.42), rng.uniform(0.22, 0.42))))
             share = rng.uniform(0.5, 0.9)
         else:
             colour = tone * np.array((0.80, 0.52, 0.54), np.float32) * np.float32(rng.uniform(0.75, 1.1))
