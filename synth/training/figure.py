@@ -230,10 +230,9 @@ class Tailor:
         width = rng.uniform(0.0013, 0.0034, (n, 1, 1)) * np.linspace(1.1, 0.25, N_SEGMENTS + 1)[None, :, None]
         left, right = lines - across * width, lines + across * width
         vertices = np.stack((left, right), 2).reshape(-1, 3)
-        m = 2 * (N_SEGMENTS + 1)
-        k = 2 * np.arange(N_SEGMENTS)[:, None]
-        quad = np.concatenate((k + np.array((0, 1, 2)), k + np.array((1, 3, 2))), 0)
-        triangles = (m * np.arange(n)[:, None, None] + quad[None]).reshape(-1, 3)
+        ribbon = 2 * np.arange(N_SEGMENTS)[:, None]
+        ribbon = np.concatenate((ribbon + np.array((0, 1, 2)), ribbon + np.array((1, 3, 2))), 0)
+        triangles = (2 * (N_SEGMENTS + 1) * np.arange(n)[:, None, None] + ribbon[None]).reshape(-1, 3)
         shade = (
             np.clip(rng.normal(1, 0.3, (n, 1, 1)), 0.4, 1.9) * np.linspace(0.65, 1.15, N_SEGMENTS + 1)[None, :, None]
         )
@@ -257,15 +256,13 @@ class Tailor:
             drop = deep * front * (i < 2) + 0.012 * np.clip(-np.cos(angle), -1, 1) * (i < 3)
             rings.append(np.stack((rx * np.sin(angle), y + drop, z + rz * np.cos(angle)), 1))
         vertices = np.concatenate(rings).astype(np.float32)
-        i, j = np.meshgrid(np.arange(len(rows) - 1), np.arange(n), indexing="ij")
-        a, b = i * n + j, i * n + (j + 1) % n
-        triangles = np.concatenate((np.stack((a, b, a + n), -1).reshape(-1, 3), np.stack((b, b + n, a + n), -1).reshape(-1, 3)))  # fmt: skip
+        triangles = _between_rings(len(rows), n)
         colour = linear(rng.uniform(0.08, 0.75) + rng.uniform(-0.14, 0.14, 3))
         second = linear(np.clip(rng.uniform(0.1, 0.9) + rng.uniform(-0.1, 0.1, 3), 0, 1))
         tone = np.tile(colour, (len(vertices), 1))
         if rng.random() < 0.3:  # a collar of another colour
             tone[: 2 * n] = second
-        return Piece(vertices, triangles.astype(np.int32), tone, np.zeros_like(vertices), CLOTH, 0.0)
+        return Piece(vertices, triangles, tone, np.zeros_like(vertices), CLOTH, 0.0)
 
     def _hat(self, rng: Rng) -> Piece:
         n, m = 40, 12
@@ -279,9 +276,7 @@ class Tailor:
             tilt = 0.03 * np.cos(angle)  # lower at the back
             rings.append(np.stack((0.098 * r * np.sin(angle), brow - tall * h + tilt, 0.078 + 0.122 * r * np.cos(angle)), 1))  # fmt: skip
         vertices = np.concatenate(rings)
-        i, j = np.meshgrid(np.arange(m - 1), np.arange(n), indexing="ij")
-        a, b = i * n + j, i * n + (j + 1) % n
-        triangles = np.concatenate((np.stack((a, b, a + n), -1).reshape(-1, 3), np.stack((b, b + n, a + n), -1).reshape(-1, 3)))  # fmt: skip
+        triangles = _between_rings(m, n)
         colour = np.tile(linear(rng.uniform(0.1, 0.7) + rng.uniform(-0.15, 0.15, 3)), (len(vertices), 1))
         colour *= (1 + 0.12 * np.sin(np.arange(len(vertices)) * 2.1))[:, None]
         return Piece(vertices.astype(np.float32), triangles.astype(np.int32), colour.astype(np.float32),
@@ -329,12 +324,16 @@ def _tube(line: NDArray[Any], radius: float) -> tuple[NDArray[Any], NDArray[Any]
     rings = line[:, None] + radius * (
         a[:, None] * np.cos(turn)[None, :, None] + b[:, None] * np.sin(turn)[None, :, None]
     )
-    i, j = np.meshgrid(np.arange(len(line) - 1), np.arange(6), indexing="ij")
-    p, q = i * 6 + j, i * 6 + (j + 1) % 6
-    triangles = np.concatenate(
-        (np.stack((p, q, p + 6), -1).reshape(-1, 3), np.stack((q, q + 6, p + 6), -1).reshape(-1, 3))
-    )
-    return rings.reshape(-1, 3), triangles
+    return rings.reshape(-1, 3), _between_rings(len(line), 6)
+
+
+def _between_rings(n_rings: int, n_points: int) -> Ints:
+    """Triangles [T, 3] of a surface through closed rings of points, one ring after the other."""
+    ring, point = np.meshgrid(np.arange(n_rings - 1), np.arange(n_points), indexing="ij")
+    a = (ring * n_points + point).ravel()
+    b = (ring * n_points + (point + 1) % n_points).ravel()
+    sides = (np.stack((a, b, a + n_points), 1), np.stack((b, b + n_points, a + n_points), 1))
+    return np.asarray(np.concatenate(sides), np.int32)
 
 
 def _outside(points: Floats, by: float) -> Floats:
@@ -352,4 +351,4 @@ def _outside(points: Floats, by: float) -> Floats:
 
 
 def _stack(arrays: list[Floats], width: int) -> Floats:
-    return np.concatenate([np.zeros((0, width), np.float32), *arrays]).astype(np.float32)
+    return np.asarray(np.concatenate([np.zeros((0, width)), *arrays]), np.float32)

@@ -75,7 +75,7 @@ class Landmarks:
         px = camera.project(there)
         depth = (there[:, 2] - distance) * np.float32(camera.focal_px / distance)
         off = (self.bias + error) @ head[:3, :3].T * np.float32(unit_px(face, posed, head, camera))
-        return (np.c_[px, depth] + off).astype(np.float32)
+        return np.asarray(np.c_[px, depth] + off, np.float32)
 
 
 def unit_px(face: IctFace, posed: Floats, head: Floats, camera: Camera) -> float:

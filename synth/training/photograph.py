@@ -391,7 +391,7 @@ class Studio:
         rgb = colour * (0.55 * diffuse + 0.45 * diffuse.mean(1, keepdim=True)) * shade
         bulge = torch.nn.functional.normalize(position - (c + 0.5 * radius * g), dim=1)
         wet = torch.where(r < 1.1, bulge, ray)
-        for i in range(2):
+        for i in range(min(2, len(colours))):  # the rim light is behind
             half = torch.nn.functional.normalize(to_eye + towards[i], dim=1)
             close = (wet * half).sum(1, keepdim=True).clamp(0, 1)
             glint = ((close - (1 - 0.006 * light.window)) / 0.0025).clamp(0, 1) * (1.5 if i == 0 else 0.5)
@@ -495,7 +495,7 @@ def open_sky(face: IctFace, n: int = 48) -> Floats:
         amount = np.maximum(normals @ d, 0)
         seen += amount * (there[:, 2] < depth[y, x] + 0.004)
         whole += amount
-    return (0.15 + 0.85 * seen / whole).astype(np.float32)
+    return np.asarray(0.15 + 0.85 * seen / whole, np.float32)
 
 
 def _lash_cards(face: IctFace) -> tuple[NDArray[np.int32], Floats]:
@@ -516,6 +516,6 @@ def _lash_cards(face: IctFace) -> tuple[NDArray[np.int32], Floats]:
         place[mine] = (uv[mine] - low) / np.maximum(high - low, 1e-6)
         centre = face.eye(face.vertices, "eyeball_left" if points[mine, 0].mean() > 0 else "eyeball_right")[0]
         away = np.linalg.norm(points[mine] - centre, axis=1)
-        if away[place[mine, 1] > 0.9].mean() < away[place[mine, 1] < 0.1].mean():
+        if (away * (place[mine, 1] - 0.5)).sum() < 0:  # hair grows away from the eye
             place[mine, 1] = 1 - place[mine, 1]
     return triangles, place.astype(np.float32)

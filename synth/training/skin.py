@@ -61,6 +61,13 @@ def noise(rng: Rng, cells: int, shape: tuple[int, int] = (TEXELS, TEXELS)) -> Fl
     return np.asarray(cv2.resize(small, (w, h), interpolation=cv2.INTER_CUBIC), np.float32)
 
 
+def _line(points: Floats, *, closed: bool, thick: int, soft: float) -> Floats:
+    """A soft line [N, N] 0..1 through texels [n, 2]."""
+    canvas = np.zeros((TEXELS, TEXELS), np.uint8)
+    cv2.polylines(canvas, [np.round(points * 16).astype(np.int32)], closed, 255, thick, cv2.LINE_AA, 4)
+    return np.asarray(cv2.GaussianBlur(canvas.astype(np.float32) / 255, (0, 0), soft), np.float32)
+
+
 class SkinPainter:
     """Paints for one asset; where lips, brows and beards go is found once."""
 
@@ -134,17 +141,11 @@ class SkinPainter:
         self.scalp = cv2.dilate(self.scalp, np.ones((9, 9))) * (1 - ears)  # past the texture's rim
         self.beard *= 1 - ears
         self.rims = np.zeros((T, T), np.float32)
-        for eye in ((36, 37, 38, 39, 40, 41), (42, 43, 44, 45, 46, 47)):
-            line = np.round(m[list(eye)] * 16).astype(np.int32)
-            rim = np.zeros((T, T), np.uint8)
-            cv2.polylines(rim, [line], True, 255, 4, cv2.LINE_AA, 4)
-            self.rims = np.maximum(self.rims, cv2.GaussianBlur(rim.astype(np.float32) / 255, (0, 0), 1.3))
         self.upper_lids = np.zeros((T, T), np.float32)
-        for eye in ((36, 37, 38, 39), (42, 43, 44, 45)):
-            line = np.round((m[list(eye)] - (0, 2)) * 16).astype(np.int32)
-            rim = np.zeros((T, T), np.uint8)
-            cv2.polylines(rim, [line], False, 255, 5, cv2.LINE_AA, 4)
-            self.upper_lids = np.maximum(self.upper_lids, cv2.GaussianBlur(rim.astype(np.float32) / 255, (0, 0), 1.5))
+        for first in (36, 42):
+            self.rims = np.maximum(self.rims, _line(m[first : first + 6], closed=True, thick=4, soft=1.3))
+            lid = m[first : first + 4] - (0, 2)
+            self.upper_lids = np.maximum(self.upper_lids, _line(lid, closed=False, thick=5, soft=1.5))
 
     def person(self, rng: Rng) -> Skin:
         T = TEXELS

@@ -27,6 +27,7 @@ Floats = NDArray[np.float32]
 Rng = np.random.Generator
 
 RATE = 25  # frames/s
+LOOKS = [i for name, i in ARKIT_INDEX.items() if name.startswith("eyeLook")]
 MOST_RAD = np.radians((38, 24, 20)).astype(np.float32)  # a head turns no farther: yaw, pitch, roll
 FROM_PICTURE_RAD = np.radians((30, 17, 13)).astype(np.float32)  # nor farther from how its picture shows it
 
@@ -155,6 +156,7 @@ def run(rng: Rng, n: int, about: Floats) -> list[Act]:
         gaze = np.tile(gaze_at + jump * (i > n // 2), (2, 1)).astype(np.float32)
         if kind:
             gaze = (gaze + gaze_of(e)).astype(np.float32)
+        e[LOOKS] = 0  # told anew from where the eyes do look
         e = np.clip(np.maximum(e, look(gaze)), 0, 1).astype(np.float32)
         acts.append(Act(e, gaze, (from_angles + speed * t).astype(np.float32)))
     return acts
@@ -183,7 +185,7 @@ def _speech(rng: Rng) -> Callable[[float], Floats]:
         i = int(x)
         f = x - i
         f = f * f * (3 - 2 * f)
-        return np.clip(shapes[i] + f * (shapes[i + 1] - shapes[i]) + mood, 0, 1)
+        return np.asarray(np.clip(shapes[i] + f * (shapes[i + 1] - shapes[i]) + mood, 0, 1), np.float32)
 
     return at
 
@@ -220,6 +222,8 @@ def _scripted(rng: Rng) -> Callable[[float], Floats]:
     amount = np.float32(rng.uniform(0.6, 1.1))
 
     def at(t: float) -> Floats:
-        return np.clip(script(Fraction(begin + t).limit_denominator(1000)).expression * amount, 0, 1)
+        return np.asarray(
+            np.clip(script(Fraction(begin + t).limit_denominator(1000)).expression * amount, 0, 1), np.float32
+        )
 
     return at
