@@ -46,7 +46,7 @@ Floats = NDArray[np.float32]
 Rgb = NDArray[np.uint8]
 Rng = np.random.Generator
 
-N_LOOKS = 96  # photographs by which the landmarks' errors are measured
+N_LOOKS = 64  # photographs by which the landmarks' errors are measured
 FAINT_FAULTS = 0.4  # of a camera's noise that the truth has: what cannot be known should not be learned
 
 

@@ -141,7 +141,8 @@ def run(rng: Rng, n: int, about: Floats) -> list[Act]:
     kind = rng.choice(3, p=(0.42, 0.36, 0.22))
     curve = (_speech, _between, _scripted)[kind](rng)
     start = rng.uniform(0, 1)
-    from_angles = about * rng.uniform(0.4, 1.0) + np.clip(rng.normal(0, 0.4, 3), -1, 1) * FROM_PICTURE_RAD
+    lively = rng.uniform(0.2, 1.0)
+    from_angles = about * rng.uniform(0.4, 1.0) + lively * np.clip(rng.normal(0, 0.45, 3), -1, 1) * FROM_PICTURE_RAD
     speed = rng.normal(0, 1, 3) * np.radians((18, 10, 8))  # a second
     gaze_at = rng.normal(0, 1, 2) * (0.22, 0.12) if rng.random() < 0.7 else np.zeros(2)
     jump = rng.normal(0, 0.15, 2) if rng.random() < 0.15 else np.zeros(2)
