@@ -103,10 +103,10 @@ class Tailor:
         uv_of = np.zeros((len(v), 2), np.float32)
         front_face = face.triangle_material == face.material_names.index("M_Face")
         uv_of[face.triangles[front_face].ravel()] = face.uv[face.triangle_uv[front_face].ravel()]
-        at = np.clip(self._skin.to_texels(uv_of).astype(int), 0, self._skin.scalp.shape[0] - 1)
+        at = np.clip(self._skin.to_texels(uv_of).astype(int), 0, self._skin.at.scalp.shape[0] - 1)
         front = slice(face.parts["face"].start, face.parts["face"].stop)
         on_face = (uv_of[:, 0] <= 1) & (np.arange(len(v)) < front.stop)
-        scalp[on_face] = self._skin.scalp[at[on_face, 1], at[on_face, 0]]
+        scalp[on_face] = self._skin.at.scalp[at[on_face, 1], at[on_face, 0]]
         rest = face.parts["head_neck"]
         y, z = v[rest, 1], v[rest, 2]
         scalp[rest] = np.clip((0.062 - y) / 0.012, 0, 1) * np.clip((z - 0.02) / 0.02 + (y < -0.04), 0, 1)

@@ -19,7 +19,8 @@ from perfcap.training.ict import FAR, IctFace, gaze_direction, rasterise, vertex
 from synth.rig import smoothstep
 from synth.training import tiles
 from synth.training.figure import CLOTH, EYE, HAIR, HARD, MOUTH, PLAIN, SKIN, SKULL_M, TEETH, Figure, Tailor
-from synth.training.skin import TEXELS, fold_strengths
+from synth.training.folds import fold_strengths
+from synth.training.regions import TEXELS
 from synth.training.tiles import Traced
 
 Floats = NDArray[np.float32]
@@ -158,7 +159,7 @@ class Studio:
 
     def shoot(self, figure: Figure, moment: Moment, view: View, light: Light, skin: Print) -> Photograph:
         posed = figure.pose(moment.expression, moment.gaze)
-        points = _placed(figure, posed, moment)
+        points = placed(figure, posed, moment)
         S = self._times
         traced = self._through(points, figure.triangles, view, S)
         picture = torch.zeros((*traced.depth.shape, 5), device=self._device)
@@ -171,7 +172,7 @@ class Studio:
 
     def skin_seen(self, figure: Figure, moment: Moment, view: View) -> tuple[NDArray[np.int32], Floats]:
         """The vertices [H, W, 3] between which the face's skin is seen, and their weights; -1 where it is not."""
-        points = _placed(figure, figure.pose(moment.expression, moment.gaze), moment)
+        points = placed(figure, figure.pose(moment.expression, moment.gaze), moment)
         traced = self._through(points, figure.triangles, view, 1)
         triangle, w = traced.triangle.cpu().numpy(), traced.weights.cpu().numpy()
         corners = figure.triangles[triangle]
@@ -414,7 +415,7 @@ class Studio:
         picture[y, x] = under + cover * (dark * under[:, 3:4].clamp(min=0.2) - under)
 
 
-def _placed(figure: Figure, posed: Floats, moment: Moment) -> Floats:
+def placed(figure: Figure, posed: Floats, moment: Moment) -> Floats:
     """Posed vertices [V, 3] before the camera: the head on its neck, the neck on its body."""
     w = figure.head_weight[:, None]
     on_head, on_body = (posed @ m[:3, :3].T + m[:3, 3] for m in (moment.head, moment.body))

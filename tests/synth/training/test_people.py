@@ -16,6 +16,7 @@ pytest.importorskip("torch", reason="people are made with torch; pip install tor
 from perfcap.expression import template
 from perfcap.landmarks import NOSE_TIP
 from runtime.errors import InputError
+from synth.diffusion.guide import reference
 from synth.training import people
 from synth.training.people import Maker, PeopleOptions, make
 from synth.training.shards import Samples, row_type
@@ -67,7 +68,7 @@ def test_coordinates_say_where_the_nose_is_in_the_truth(maker: Maker) -> None:
     rng = np.random.default_rng(0)
     person = people.Person(maker._tailor, maker._studio, maker.landmarks, 96, rng)
     picture = person.source
-    shown = people.reference(picture.rgb, picture.landmarks, template(), 96)
+    shown = reference(picture.rgb, picture.landmarks, template(), 96)
     x, y = shown.crop.to_crop(picture.landmarks[[NOSE_TIP], :2])[0].astype(int)
     np.testing.assert_allclose(shown.coords[y, x], template()[NOSE_TIP], atol=0.08)
 

@@ -9,7 +9,9 @@ import pytest
 
 from perfcap.training.ict import load_ict
 from runtime.records import ARKIT_INDEX, N_EXPRESSION
-from synth.training.skin import FOLDS, TEXELS, SkinPainter, fold_strengths, linear
+from synth.training.folds import FOLDS, fold_strengths
+from synth.training.regions import TEXELS
+from synth.training.skin import SkinPainter, linear
 from tests.synth.training.toy_face import write_toy_face
 
 
@@ -30,8 +32,8 @@ def test_the_seed_makes_the_skin_and_it_is_a_colour(painter: SkinPainter) -> Non
 
 
 def test_lips_are_redder_than_the_skin_around_them(painter: SkinPainter) -> None:
-    lips = painter.lips > 0.9
-    cheeks = painter.blush > 0.6
+    lips = painter.at.lips > 0.9
+    cheeks = painter.at.blush > 0.6
     redder = 0
     for seed in range(6):
         albedo = painter.person(np.random.default_rng(seed)).albedo
@@ -54,9 +56,9 @@ def test_masks_lie_where_their_names_say(painter: SkinPainter) -> None:
     def height(mask: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> float:
         return float((mask * rows).sum() / mask.sum())
 
-    assert height(painter.sockets) < height(painter.blush) < height(painter.lips)
-    assert height(painter.beard) > height(painter.blush)
-    assert (painter.beard * painter.lips).max() < 0.2, "no beard grows on lips"
+    assert height(painter.at.sockets) < height(painter.at.blush) < height(painter.at.lips)
+    assert height(painter.at.beard) > height(painter.at.blush)
+    assert (painter.at.beard * painter.at.lips).max() < 0.2, "no beard grows on lips"
 
 
 def test_expressions_draw_their_own_folds() -> None:
