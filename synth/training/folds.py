@@ -103,4 +103,4 @@ def draw_folds(marks: Floats, rng: Rng) -> Floats:
         wide = cv2.GaussianBlur(sharp, (0, 0), 3 * fold.width)
         uneven = np.clip(1 + 0.5 * noise(rng, 12), 0.1, 2)
         layers.append(-fold.depth * uneven * (sharp - 0.8 * wide))
-    return np.stack(layers).astype(np.float32)
+    return np.asarray(np.stack(layers), np.float32)

@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from perfcap.training.ict import FAR, IctFace, gaze_direction, rasterise, vertex_normals
 from synth.rig import smoothstep
 from synth.training import tiles
-from synth.training.figure import CLOTH, EYE, HAIR, HARD, MOUTH, PLAIN, SKIN, SKULL_M, TEETH, Figure, Tailor
+from synth.training.figure import Figure, Tailor
 from synth.training.folds import fold_strengths
 from synth.training.regions import TEXELS
 from synth.training.tiles import Traced
+from synth.training.worn import CLOTH, EYE, HAIR, HARD, MOUTH, PLAIN, SKIN, SKULL_M, TEETH
 
 Floats = NDArray[np.float32]
 Tensor = Any  # torch.Tensor
