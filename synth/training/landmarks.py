@@ -27,7 +27,7 @@ Rng = np.random.Generator
 
 IRIS_RAD = 0.385  # half-angle on the asset's large eyeball
 N_ERRORS = 12  # directions in which landmarks err together
-LASTING, PASSING = 0.8, 0.2  # how much of the usual error stays through a take, and how much comes and goes
+LASTING, PASSING = 0.45, 0.1  # how much of the usual error stays through a take, and how much comes and goes
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Landmarks:
         px = camera.project(there)
         depth = (there[:, 2] - distance) * np.float32(camera.focal_px / distance)
         off = (self.bias + error) @ head[:3, :3].T * np.float32(unit_px(face, posed, head, camera))
-        return (np.c_[px, depth] + off).astype(np.float32)
+        return np.asarray(np.c_[px, depth] + off, np.float32)
 
 
 def unit_px(face: IctFace, posed: Floats, head: Floats, camera: Camera) -> float:

@@ -29,15 +29,14 @@ class Look:
     noise: float  # sd, levels
     jpeg: int  # quality; 100 is none
     steps: int  # of a cartoon's tones
-    tint: Floats  # [3], what dark tones lean to, 0..1
 
     @classmethod
     def random(cls, rng: Rng) -> Look:
         kind: Kind = ("photo", "paint", "cartoon")[rng.choice(3, p=(0.84, 0.1, 0.06))]
         return cls(
             kind=kind,
-            level=float(rng.uniform(0.18, 0.42)),
-            balance=rng.normal(1, (0.04, 0.015, 0.06)).astype(np.float32),
+            level=float(rng.uniform(0.15, 0.37)),
+            balance=rng.normal(1, (0.03, 0.01, 0.035)).astype(np.float32),
             contrast=float(rng.uniform(0, 0.5)),
             saturation=float(rng.uniform(0.55, 1.05) if rng.random() > 0.06 else 0.0),
             gamma=float(rng.uniform(0.9, 1.12)),
@@ -45,7 +44,6 @@ class Look:
             noise=float(rng.uniform(0, 2.0)),
             jpeg=int(rng.integers(70, 98)) if rng.random() < 0.5 else 100,
             steps=int(rng.integers(5, 12)),
-            tint=rng.uniform(0.2, 0.5, 3).astype(np.float32),
         )
 
     def exposure(self, rgb: Floats, skin: Floats, tone: Floats) -> float:
@@ -55,7 +53,8 @@ class Look:
         """
         luma = rgb @ np.array((0.2126, 0.7152, 0.0722), np.float32)
         seen = float((luma * skin).sum() / max(float(skin.sum()), 1e-6))
-        return self.level * float(np.clip(tone.mean() / 0.35, 0.3, 1.25)) ** 0.7 / max(seen, 1e-4)
+        own = min(max(float(tone.mean()) / 0.35, 0.3), 1.25)
+        return float(self.level * own**0.7 / max(seen, 1e-4))
 
     def picture(self, linear: Floats, unit_px: float, rng: Rng, faults: float = 1.0) -> NDArray[np.uint8]:
         """The picture [H, W, 3] of exposed light; `faults` says how much of the noise there is, 0 to 1."""

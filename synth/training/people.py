@@ -28,6 +28,7 @@ from perfcap.face import FaceMesh
 from perfcap.head import Camera, fit_head
 from perfcap.landmarks import LEFT_EYE, LIPS, RIGHT_EYE
 from perfcap.training.ict import load_ict
+from runtime.errors import InputError
 from runtime.records import Motion
 from synth.diffusion.guide import SIDE_UNITS, Crop, Guides, Reference, reference
 from synth.rig import rig
@@ -45,7 +46,7 @@ Floats = NDArray[np.float32]
 Rgb = NDArray[np.uint8]
 Rng = np.random.Generator
 
-N_LOOKS = 96  # photographs by which the landmarks' errors are measured
+N_LOOKS = 64  # photographs by which the landmarks' errors are measured
 FAINT_FAULTS = 0.4  # of a camera's noise that the truth has: what cannot be known should not be learned
 
 
@@ -151,7 +152,7 @@ class Maker:
     def __init__(self, asset: Path, options: PeopleOptions, landmarks: Landmarks | None, device: str = "cpu") -> None:
         self.options = options
         self._tailor = Tailor(load_ict(asset))
-        self._studio = Studio(self._tailor, device)
+        self._studio = Studio(self._tailor, device, "numba" if device == "cpu" else "torch")
         self.landmarks = landmarks or self._measure()
 
     def _measure(self) -> Landmarks:
@@ -246,7 +247,7 @@ def make(asset: Path, folder: Path, options: PeopleOptions, device: str = "cpu")
         path = folder / f"shard-{index:05d}.npy"
         if path.exists():
             if read_shard(path).dtype != wanted:
-                raise ValueError(f"{path} holds rows of other shapes; wanted an empty folder")
+                raise InputError(f"{path} holds rows of other shapes; wanted another folder, or the same options")
             continue
         write_shard(path, maker.shard(index))
         log.info("%s", path)
@@ -261,10 +262,15 @@ def main() -> None:
         parser.add_argument("--" + field.name.replace("_", "-"), type=int, default=field.default)
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    options = PeopleOptions(**{field.name: getattr(args, field.name) for field in dataclasses.fields(PeopleOptions)})
     if args.device == "cpu":
         torch.set_num_threads(1)
-    make(args.asset, args.output, options, args.device)
+    try:
+        options = PeopleOptions(
+            **{field.name: getattr(args, field.name) for field in dataclasses.fields(PeopleOptions)}
+        )
+        make(args.asset, args.output, options, args.device)
+    except (InputError, ValueError, FileNotFoundError) as error:
+        parser.error(str(error))
 
 
 if __name__ == "__main__":

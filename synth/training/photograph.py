@@ -8,7 +8,7 @@ Light is linear from here to `synth.training.look`, which makes a picture of it.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -16,8 +16,13 @@ import torch
 from numpy.typing import NDArray
 
 from perfcap.training.ict import FAR, IctFace, gaze_direction, rasterise, vertex_normals
-from synth.training.figure import CLOTH, EYE, HAIR, HARD, MOUTH, PLAIN, SKIN, SKULL_M, TEETH, Figure, Tailor
-from synth.training.skin import TEXELS, fold_strengths
+from synth.rig import smoothstep
+from synth.training import tiles
+from synth.training.figure import Figure, Tailor
+from synth.training.folds import fold_strengths
+from synth.training.regions import TEXELS
+from synth.training.tiles import Traced
+from synth.training.worn import CLOTH, EYE, HAIR, HARD, MOUTH, PLAIN, SKIN, SKULL_M, TEETH
 
 Floats = NDArray[np.float32]
 Tensor = Any  # torch.Tensor
@@ -26,6 +31,8 @@ Rng = np.random.Generator
 IRIS_RAD = 0.385  # half-angle on the asset's large eyeball
 SHADOW_PX = 320
 SHADOW_M = 0.5  # across the shadow's map
+NOTHING = 255  # in place of a material
+OTHERS = ((0, 1), (1, 0), (1, 1))  # of a square's pixels, those but the first
 FINE_UNIT_PX = 130  # from this size of a face on, textures are as fine as they were painted
 SCATTER = np.array((0.30, 0.14, 0.09), np.float32)  # how far light wraps around flesh, by colour
 MOST_LEAN = 0.9  # tangent of the steepest fold
@@ -43,7 +50,7 @@ class Light:
 
     @classmethod
     def random(cls, rng: Rng) -> Light:
-        warm = rng.normal(0, 0.12)
+        warm = rng.normal(0, 0.07)
         tint = np.exp(np.array((1, 0.15, -1)) * warm)
         high = np.array((rng.normal(0, 0.9), -abs(rng.normal(0.5, 0.4)), -1))
         key = rng.uniform(0.3, 1.6) * tint
@@ -126,10 +133,11 @@ class Seen:
 class Studio:
     """Photographs figures of one asset; finds once what does not change between them."""
 
-    def __init__(self, tailor: Tailor, device: str = "cpu", supersample: int = 2) -> None:
+    def __init__(self, tailor: Tailor, device: str = "cpu", tracer: Literal["numba", "torch"] = "numba") -> None:
         self._face = tailor.face
         self._device = torch.device(device)
-        self._times = supersample
+        self._tracer = tracer
+        self._times = 2  # pixels drawn for each one of a picture, across and down
         self._sky = open_sky(tailor.face)
         for part in ("mouth_socket", "gums_tongue", "teeth"):
             self._sky[tailor.face.parts[part]] = 1  # their light depends on the lips
@@ -152,55 +160,63 @@ class Studio:
 
     def shoot(self, figure: Figure, moment: Moment, view: View, light: Light, skin: Print) -> Photograph:
         posed = figure.pose(moment.expression, moment.gaze)
-        points = _placed(figure, posed, moment)
+        points = placed(figure, posed, moment)
         S = self._times
-        depth, triangle, weights = self._trace(points, figure.triangles, view, view.height * S, view.width * S)
-        picture = torch.zeros((*depth.shape, 5), device=self._device)
+        traced = self._through(points, figure.triangles, view, S)
+        picture = torch.zeros((*traced.depth.shape, 5), device=self._device)
         with torch.inference_mode():
-            self._paint(picture, self._seen(figure, moment, posed, points, triangle, weights, light), figure, moment, posed, light, skin)  # fmt: skip
-            self._draw_lashes(figure, points, view, picture, depth)
+            seen = self._seen(figure, moment, posed, points, traced, light)
+            self._paint(picture, seen, figure, moment, posed, light, skin)
+            self._draw_lashes(figure, points, view, picture, traced.depth)
             small = picture.reshape(view.height, S, view.width, S, 5).mean((1, 3)).cpu().numpy()
         return Photograph(small[..., :3].copy(), small[..., 3].copy(), small[..., 4].copy())
 
     def skin_seen(self, figure: Figure, moment: Moment, view: View) -> tuple[NDArray[np.int32], Floats]:
         """The vertices [H, W, 3] between which the face's skin is seen, and their weights; -1 where it is not."""
-        points = _placed(figure, figure.pose(moment.expression, moment.gaze), moment)
-        _, triangle, w = self._trace(points, figure.triangles, view, view.height, view.width)
+        points = placed(figure, figure.pose(moment.expression, moment.gaze), moment)
+        traced = self._through(points, figure.triangles, view, 1)
+        triangle, w = traced.triangle.cpu().numpy(), traced.weights.cpu().numpy()
         corners = figure.triangles[triangle]
         corners[(triangle < 0) | (figure.material[triangle] != SKIN)] = -1
         return corners, np.concatenate((1 - w.sum(-1, keepdims=True), w), -1)
 
-    @staticmethod
     def _trace(
-        points: Floats, triangles: NDArray[np.int32], view: View, H: int, W: int
-    ) -> tuple[Floats, NDArray[np.int32], Floats]:
-        """Depth, nearest triangle [H, W] and the weights of its second and third corner [H, W, 2]."""
+        self, points: Floats, triangles: NDArray[np.int32], focal_px: float, x: float, y: float, H: int, W: int
+    ) -> Traced:
+        """What is nearest in each of H by W pixels, on the device; the axis passes at x, y."""
+        if self._tracer == "torch":
+            at = self._put(points)[None]
+            traced = tiles.rasterise(at, self._put(triangles).long(), focal_px, x, y, H, W)
+            return Traced(traced.depth[0], traced.triangle[0], traced.weights[0])
         depth = np.full((H, W), FAR, np.float32)
         triangle = np.full((H, W), -1, np.int32)
         weights = np.zeros((H, W, 2), np.float32)
-        S = H / view.height
-        rasterise(points, triangles, view.focal_px * S, view.centre_x * S, view.centre_y * S, depth, triangle, weights)
-        return depth, triangle, weights
+        rasterise(points, triangles, focal_px, x, y, depth, triangle, weights)
+        return Traced(self._put(depth), self._put(triangle).long(), self._put(weights))
+
+    def _through(self, points: Floats, triangles: NDArray[np.int32], view: View, times: int) -> Traced:
+        return self._trace(
+            points, triangles, view.focal_px * times, view.centre_x * times, view.centre_y * times,
+            view.height * times, view.width * times,
+        )  # fmt: skip
 
     def _seen(
-        self, figure: Figure, moment: Moment, posed: Floats, points: Floats, triangle: NDArray[np.int32],
-        weights: Floats, light: Light,
-    ) -> tuple[Seen, Tensor, Tensor]:  # fmt: skip
+        self, figure: Figure, moment: Moment, posed: Floats, points: Floats, traced: Traced, light: Light
+    ) -> tuple[Seen, Tensor, Tensor]:
         """What is seen, the pixels [P] that are to be painted, and the squares [h, w] of which one pixel is enough."""
         put = self._put
-        kinds = np.where(triangle >= 0, figure.material[triangle], 255).astype(np.uint8)
+        kinds = torch.where(traced.triangle >= 0, put(figure.material)[traced.triangle.clamp(min=0)].long(), NOTHING)
         # Where a square of 2 by 2 pixels shows nothing but skin or cloth, one of them stands for all.
-        squares = kinds.reshape(kinds.shape[0] // 2, 2, kinds.shape[1] // 2, 2)
-        first = squares[:, 0, :, 0]
-        plain = ((first == SKIN) | (first == PLAIN) | (first == CLOTH)) & (squares == first[:, None, :, None]).all(
-            (1, 3)
-        )
-        wanted = kinds < 255
-        for dy, dx in ((0, 1), (1, 0), (1, 1)):
+        first = kinds[::2, ::2]
+        plain = (first == SKIN) | (first == PLAIN) | (first == CLOTH)
+        for dy, dx in OTHERS:
+            plain &= kinds[dy::2, dx::2] == first
+        wanted = kinds != NOTHING
+        for dy, dx in OTHERS:
             wanted[dy::2, dx::2] &= ~plain
-        where = np.flatnonzero(wanted)
-        tri = put(triangle.ravel()[where]).long()
-        w = put(weights.reshape(-1, 2)[where])
+        where = torch.nonzero(wanted.reshape(-1))[:, 0]
+        tri = traced.triangle.reshape(-1)[where]
+        w = traced.weights.reshape(-1, 2)[where]
         bary = torch.cat((1 - w.sum(1, keepdim=True), w), 1)
         corners = put(figure.triangles).long()[tri]
         sky = np.ones(len(points), np.float32)
@@ -216,7 +232,7 @@ class Studio:
             mixed[:, 10:11], mixed[:, 11:], self._shadow(points, figure, light, position),
             put(_texture_ways(points, figure.triangles, figure.triangle_uv))[tri],
         )  # fmt: skip
-        return seen, put(where), put(plain)
+        return seen, where, plain
 
     def _paint(
         self, picture: Tensor, found: tuple[Seen, Tensor, Tensor], figure: Figure, moment: Moment, posed: Floats,
@@ -238,7 +254,7 @@ class Studio:
         flat[where, :3] = rgb
         flat[where, 3] = 1
         flat[where, 4] = (seen.material == SKIN).float()
-        for dy, dx in ((0, 1), (1, 0), (1, 1)):
+        for dy, dx in OTHERS:
             view = picture[dy::2, dx::2]
             view[plain] = picture[::2, ::2][plain]
 
@@ -301,9 +317,13 @@ class Studio:
         gap = float(np.linalg.norm(marks[[61, 62, 63]] - marks[[67, 66, 65]], axis=1).mean())
         front = float(marks[60:68, 2].mean())
         light = np.ones(len(posed), np.float32)
-        for part, floor, reach in (("mouth_socket", 0.05, 0.006), ("gums_tongue", 0.06, 0.008), ("teeth", 0.3, 0.02)):
+        half_width = float(np.linalg.norm(marks[64] - marks[60])) / 2
+        for part, floor, reach in (("mouth_socket", 0.12, 0.008), ("gums_tongue", 0.15, 0.012), ("teeth", 0.24, 0.016)):
             behind = np.maximum(posed[parts[part], 2] - front - 0.003, 0)
-            light[parts[part]] = floor + (0.9 - floor) * np.exp(-behind / (reach + 0.9 * gap)) * min(1, 0.45 + 45 * gap)
+            aside = np.abs(posed[parts[part], 0] - marks[60:68, 0].mean()) / half_width
+            cheek = 1 - 0.75 * smoothstep(aside, 0.5, 1.05)  # what lies behind the corners is in their shade
+            through = np.exp(-behind / (reach + 0.8 * gap)) * min(1.0, 0.5 + 35 * gap)
+            light[parts[part]] = (floor + (0.66 - floor) * through) * cheek
         return light
 
     def _shadow(self, points: Floats, figure: Figure, light: Light, position: Tensor) -> Tensor:
@@ -314,10 +334,7 @@ class Studio:
         far = np.float32(20.0)
         there[:, 2] += far
         focal = SHADOW_PX / SHADOW_M * float(far)
-        depth = np.full((SHADOW_PX, SHADOW_PX), FAR, np.float32)
-        rasterise(there, figure.triangles, focal, SHADOW_PX / 2, SHADOW_PX / 2, depth,
-                  np.full(depth.shape, -1, np.int32), np.zeros((*depth.shape, 2), np.float32))  # fmt: skip
-        nearest = torch.from_numpy(depth).to(self._device)
+        nearest = self._trace(there, figure.triangles, focal, SHADOW_PX / 2, SHADOW_PX / 2, SHADOW_PX, SHADOW_PX).depth
         q = (position - torch.from_numpy(middle).to(self._device)) @ torch.from_numpy(turn.T.astype(np.float32)).to(
             self._device
         )
@@ -376,41 +393,30 @@ class Studio:
         rgb = colour * (0.55 * diffuse + 0.45 * diffuse.mean(1, keepdim=True)) * shade
         bulge = torch.nn.functional.normalize(position - (c + 0.5 * radius * g), dim=1)
         wet = torch.where(r < 1.1, bulge, ray)
-        for i in range(2):
+        for i in range(min(2, len(colours))):  # the rim light is behind
             half = torch.nn.functional.normalize(to_eye + towards[i], dim=1)
             close = (wet * half).sum(1, keepdim=True).clamp(0, 1)
             glint = ((close - (1 - 0.006 * light.window)) / 0.0025).clamp(0, 1) * (1.5 if i == 0 else 0.5)
             rgb = rgb + glint * colours[i] * shade * (0.3 + 0.7 * reached)
         return rgb
 
-    def _draw_lashes(self, figure: Figure, points: Floats, view: View, picture: Tensor, depth: Floats) -> None:
+    def _draw_lashes(self, figure: Figure, points: Floats, view: View, picture: Tensor, depth: Tensor) -> None:
         """Lay the lashes over a picture [H, W, 5] in place, where they are before what it shows."""
         triangles, place = self._lashes
-        H, W = depth.shape
-        S = H / view.height
-        own, seen, weights = (
-            np.full((H, W), FAR, np.float32),
-            np.full((H, W), -1, np.int32),
-            np.zeros((H, W, 2), np.float32),
-        )
-        rasterise(points, triangles, view.focal_px * S, view.centre_x * S, view.centre_y * S, own, seen, weights)
-        ys, xs = np.nonzero((seen >= 0) & (own < depth + 0.004))
-        if not len(ys):
-            return
-        corner = triangles[seen[ys, xs]] - self._face.parts["lashes"].start
-        w = weights[ys, xs]
-        bary = np.concatenate((1 - w.sum(1, keepdims=True), w), 1)[..., None]
-        s, t = (place[corner] * bary).sum(1).T
-        left = 1 - t / figure.lash_length
-        alpha = np.clip(left, 0, 1) ** 0.8 * np.clip(0.38 + 0.5 * np.cos(2 * np.pi * N_LASHES * s + 3 * t), 0, 1)
-        cover = torch.from_numpy(np.clip(alpha, 0, 0.9).astype(np.float32)[:, None]).to(self._device)
-        ys_t, xs_t = torch.from_numpy(ys).to(self._device), torch.from_numpy(xs).to(self._device)
-        under = picture[ys_t, xs_t]
-        dark = torch.from_numpy(np.append(0.25 * figure.skin.hair, (1, 0)).astype(np.float32)).to(self._device)
-        picture[ys_t, xs_t] = under + cover * (dark * under[:, 3:4].clamp(min=0.2) - under)
+        own = self._through(points, triangles, view, self._times)
+        y, x = torch.nonzero((own.triangle >= 0) & (own.depth < depth + 0.004), as_tuple=True)
+        corner = self._put(triangles).long()[own.triangle[y, x]] - self._face.parts["lashes"].start
+        w = own.weights[y, x]
+        bary = torch.cat((1 - w.sum(1, keepdim=True), w), 1)[..., None]
+        s, t = (self._put(place)[corner] * bary).sum(1).T
+        left = (1 - t / figure.lash_length).clamp(0, 1) ** 0.8
+        cover = (left * (0.38 + 0.5 * torch.cos(2 * np.pi * N_LASHES * s + 3 * t)).clamp(0, 1)).clamp(max=0.9)[:, None]
+        under = picture[y, x]
+        dark = self._put(np.append(0.25 * figure.skin.hair, (1, 0)).astype(np.float32))
+        picture[y, x] = under + cover * (dark * under[:, 3:4].clamp(min=0.2) - under)
 
 
-def _placed(figure: Figure, posed: Floats, moment: Moment) -> Floats:
+def placed(figure: Figure, posed: Floats, moment: Moment) -> Floats:
     """Posed vertices [V, 3] before the camera: the head on its neck, the neck on its body."""
     w = figure.head_weight[:, None]
     on_head, on_body = (posed @ m[:3, :3].T + m[:3, 3] for m in (moment.head, moment.body))
@@ -491,7 +497,7 @@ def open_sky(face: IctFace, n: int = 48) -> Floats:
         amount = np.maximum(normals @ d, 0)
         seen += amount * (there[:, 2] < depth[y, x] + 0.004)
         whole += amount
-    return (0.15 + 0.85 * seen / whole).astype(np.float32)
+    return np.asarray(0.15 + 0.85 * seen / whole, np.float32)
 
 
 def _lash_cards(face: IctFace) -> tuple[NDArray[np.int32], Floats]:
@@ -512,6 +518,6 @@ def _lash_cards(face: IctFace) -> tuple[NDArray[np.int32], Floats]:
         place[mine] = (uv[mine] - low) / np.maximum(high - low, 1e-6)
         centre = face.eye(face.vertices, "eyeball_left" if points[mine, 0].mean() > 0 else "eyeball_right")[0]
         away = np.linalg.norm(points[mine] - centre, axis=1)
-        if away[place[mine, 1] > 0.9].mean() < away[place[mine, 1] < 0.1].mean():
+        if (away * (place[mine, 1] - 0.5)).sum() < 0:  # hair grows away from the eye
             place[mine, 1] = 1 - place[mine, 1]
     return triangles, place.astype(np.float32)

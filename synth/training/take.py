@@ -27,6 +27,7 @@ Floats = NDArray[np.float32]
 Rng = np.random.Generator
 
 RATE = 25  # frames/s
+LOOKS = [i for name, i in ARKIT_INDEX.items() if name.startswith("eyeLook")]
 MOST_RAD = np.radians((38, 24, 20)).astype(np.float32)  # a head turns no farther: yaw, pitch, roll
 FROM_PICTURE_RAD = np.radians((30, 17, 13)).astype(np.float32)  # nor farther from how its picture shows it
 
@@ -140,7 +141,8 @@ def run(rng: Rng, n: int, about: Floats) -> list[Act]:
     kind = rng.choice(3, p=(0.42, 0.36, 0.22))
     curve = (_speech, _between, _scripted)[kind](rng)
     start = rng.uniform(0, 1)
-    from_angles = about * rng.uniform(0.4, 1.0) + np.clip(rng.normal(0, 0.4, 3), -1, 1) * FROM_PICTURE_RAD
+    lively = rng.uniform(0.2, 1.0)
+    from_angles = about * rng.uniform(0.4, 1.0) + lively * np.clip(rng.normal(0, 0.45, 3), -1, 1) * FROM_PICTURE_RAD
     speed = rng.normal(0, 1, 3) * np.radians((18, 10, 8))  # a second
     gaze_at = rng.normal(0, 1, 2) * (0.22, 0.12) if rng.random() < 0.7 else np.zeros(2)
     jump = rng.normal(0, 0.15, 2) if rng.random() < 0.15 else np.zeros(2)
@@ -155,6 +157,7 @@ def run(rng: Rng, n: int, about: Floats) -> list[Act]:
         gaze = np.tile(gaze_at + jump * (i > n // 2), (2, 1)).astype(np.float32)
         if kind:
             gaze = (gaze + gaze_of(e)).astype(np.float32)
+        e[LOOKS] = 0  # told anew from where the eyes do look
         e = np.clip(np.maximum(e, look(gaze)), 0, 1).astype(np.float32)
         acts.append(Act(e, gaze, (from_angles + speed * t).astype(np.float32)))
     return acts
@@ -183,7 +186,7 @@ def _speech(rng: Rng) -> Callable[[float], Floats]:
         i = int(x)
         f = x - i
         f = f * f * (3 - 2 * f)
-        return np.clip(shapes[i] + f * (shapes[i + 1] - shapes[i]) + mood, 0, 1)
+        return np.asarray(np.clip(shapes[i] + f * (shapes[i + 1] - shapes[i]) + mood, 0, 1), np.float32)
 
     return at
 
@@ -220,6 +223,8 @@ def _scripted(rng: Rng) -> Callable[[float], Floats]:
     amount = np.float32(rng.uniform(0.6, 1.1))
 
     def at(t: float) -> Floats:
-        return np.clip(script(Fraction(begin + t).limit_denominator(1000)).expression * amount, 0, 1)
+        return np.asarray(
+            np.clip(script(Fraction(begin + t).limit_denominator(1000)).expression * amount, 0, 1), np.float32
+        )
 
     return at
