@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,18 +26,19 @@ from runtime.output import check_output
 from runtime.records import Cue, Motion, Shot
 from runtime.sound import inspect_sound
 from runtime.video import KINDS, VideoWriter, output_kind
-from server.character import load_character
+from server.character import load_character, own_weights
 from server.take import Take, TakeOptions, Tally, ahead, open_take
 from synth.camera import VirtualCamera, parse_move
 from synth.diffusion.renderer import DiffusionOptions, DiffusionRenderer, find_weights, load_network
 from synth.framing import size_of
 from synth.retarget import Retarget, RetargetOptions
-from synth.rig import Character
 from synth.warp import WarpRenderer
+
+if TYPE_CHECKING:
+    from synth.diffusion.pipeline import GuidePipeline
 
 MAX_FPS = 240
 RENDERERS = ("warp", "diffusion")
-OWN_WEIGHTS = ".weights"  # the folder beside hero.character that `understudy train character` wrote
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +89,8 @@ def act(
     weights = _weights(options, character_path) if options.renderer == "diffusion" else None
     tally = Tally()
     begun = time.perf_counter()
-    with ThreadPoolExecutor(1) as beside:  # the character is rigged while the take is surveyed
+    with ThreadPoolExecutor(2) as beside:  # the character is rigged, a network loaded, while the take is surveyed
+        loading = None if weights is None else beside.submit(load_network, weights)
         rigged = beside.submit(load_character, character_path, options.character_face, options.ratio)
         try:
             take = open_take(performance_path, options, tally, pictures=options.side_by_side)
@@ -97,7 +100,11 @@ def act(
     retarget = Retarget(character, take.performer.neutral, take.moments, retargeting)
     moves = [parse_move(move) for move in options.camera]
     camera = VirtualCamera(character, moves, _length(take, options)) if moves else None
-    renderer = WarpRenderer(character, camera) if weights is None else _painter(weights, character, options, camera)
+    renderer = (
+        WarpRenderer(character, camera)
+        if loading is None
+        else DiffusionRenderer(character, loading.result(), _painting(loading.result(), options), camera)
+    )
     H, W = character.rgb.shape[:2]
     actor = _Beside(take, performance_path, H) if options.side_by_side else None
     rate = options.fps or take.rate
@@ -137,23 +144,20 @@ def act(
 
 def _weights(options: ActOptions, character: Path) -> Path:
     """The folder of the diffusion renderer's weights: the ones named, else the character's own, else packaged ones."""
-    own = character.with_suffix(OWN_WEIGHTS)
+    own = own_weights(character)
     if options.weights is None and character.suffix.lower() == synth.character.SUFFIX and own.is_dir():
         return find_weights(str(own))
     return find_weights(options.weights)
 
 
-def _painter(
-    weights: Path, character: Character, options: ActOptions, camera: VirtualCamera | None
-) -> DiffusionRenderer:
-    network = load_network(weights)
-    if network.device.type == "cpu":
-        import torch
+def _painting(network: GuidePipeline, options: ActOptions) -> DiffusionOptions:
+    """How a network that is loaded is to paint where it is."""
+    import torch
 
+    on_cpu = network.device.type == "cpu"
+    if on_cpu:
         torch.set_num_threads(os.cpu_count() or 1)  # unlike our own matrices, these are large enough to share
-    chunk = 8 if network.device.type == "cuda" else 1
-    painting = DiffusionOptions(steps=options.steps, chunk=chunk, seed=options.seed)
-    return DiffusionRenderer(character, network, painting, camera)
+    return DiffusionOptions(steps=options.steps, chunk=1 if on_cpu else 8, seed=options.seed)
 
 
 def _check_sound(sound: Path | None, output: Path) -> None:

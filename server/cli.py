@@ -530,9 +530,10 @@ def train_character(
     json: Json = False,
 ) -> None:
     """Train a network further on footage of one character; act uses it for that .character."""
+    from server.character import own_weights
     from server.report import Report
     from server.take import TakeOptions
-    from server.train import Footage, own_weights
+    from server.train import Footage
     from server.train import train_character as train_on
 
     with asked_for():

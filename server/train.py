@@ -21,7 +21,7 @@ from perfcap.expression import template
 from perfcap.face import FaceMesh, MediaPipeFaces
 from runtime.errors import InputError
 from runtime.records import Motion
-from server.act import OWN_WEIGHTS
+from server.character import own_weights
 from server.take import Take, TakeOptions, Tally, open_take
 from synth.diffusion.guide import Guides, Reference, references
 from synth.diffusion.renderer import find_weights, load_network
@@ -48,11 +48,6 @@ def need_torch() -> None:
     missing = [name for name in ("torch", "diffusers") if find_spec(name) is None]
     if missing:
         raise InputError(f"training needs {' and '.join(missing)}; wanted pip install understudy[train,diffusion]")
-
-
-def own_weights(character: Path) -> Path:
-    """The folder beside a .character where weights of its own are, if they are."""
-    return character.with_suffix(OWN_WEIGHTS)
 
 
 def train_base(data: Path, output: Path, options: TrainOptions, progress: Progress) -> Tally:
