@@ -56,6 +56,12 @@ class Figure:
     head_weight: Floats  # [V], 1 goes with the head, 0 with the body
     lash_length: float  # 1 the asset's own
 
+    @property
+    def unit_m(self) -> float:
+        """Between the outer eye corners."""
+        right, left = self.neutral[self.face.landmark68[[36, 45]]]
+        return float(np.linalg.norm(left - right))
+
     def pose(self, expression: Floats, gaze: Floats) -> Floats:
         """Vertices [V, 3] with an expression [52] and a gaze [2, 2], head's frame."""
         face = self.face
