@@ -20,7 +20,9 @@ from perfcap.anchors import Anchors, AnchorTracker
 from perfcap.expression import ExpressionSolver, NeutralEstimator, gaze_of, normalise, template
 from perfcap.face import FaceFinder, FaceMesh
 from perfcap.head import UNIT_M, Camera, face_of, fit_head, inverse, refine_head, skull_depth, unproject
+from perfcap.iris import with_glances
 from perfcap.smooth import OneEuro, OneEuroOptions
+from perfcap.texture import TextureTracker
 from runtime.errors import InputError
 from runtime.records import N_EXPRESSION, N_FACE, Motion
 
@@ -94,11 +96,12 @@ class Chooser:
 
 
 class Track:
-    """Stage: pictures -> Sightings of one performer."""
+    """Stage: pictures -> Sightings of one performer; with `texture`, their landmarks lie where the skin is."""
 
-    def __init__(self, finder: FaceFinder, choose: Chooser) -> None:
+    def __init__(self, finder: FaceFinder, choose: Chooser, texture: TextureTracker | None = None) -> None:
         self._finder = finder
         self._choose = choose
+        self._texture = texture
         self._anchors = AnchorTracker()
 
     def push(self, item: Picture) -> list[Sighting]:
@@ -108,7 +111,13 @@ class Track:
             self._anchors.reset()
         if face is None:
             return [Sighting(item.time, Camera.of_picture(W, H), None)]
-        return [Sighting(item.time, Camera.of_picture(W, H), face, self._anchors.follow(item.rgb, face))]
+        anchors = self._anchors.follow(item.rgb, face)
+        face = with_glances(item.rgb, face)
+        if self._texture is not None:
+            if self._choose.afresh:
+                self._texture.reset()
+            face = self._texture.follow(item.rgb, face)
+        return [Sighting(item.time, Camera.of_picture(W, H), face, anchors)]
 
     def flush(self) -> list[Sighting]:
         return []

@@ -27,6 +27,7 @@ from perfcap.capture import Chooser, Perform, Performer, Sighting, Track, survey
 from perfcap.face import FaceMesh, MediaPipeFaces
 from perfcap.head import Camera
 from perfcap.performance import PerformanceReader
+from perfcap.texture import TextureTracker
 from runtime.errors import InputError
 from runtime.records import Motion
 from runtime.video import VideoReader, keyframe_times, read_at
@@ -184,7 +185,8 @@ def _from_video(
 ) -> Take:
     reader = VideoReader(path, options.start, options.end, pixels="stored")
     finder = MediaPipeFaces(n_faces=1 if options.face is None else N_CROWD)
-    track = Track(finder, Chooser(options.face or "largest"))
+    texture = TextureTracker()
+    track = Track(finder, Chooser(options.face or "largest"), texture)
 
     def sightings() -> Iterator[Sighting]:
         with reader, closing(finder):
@@ -202,7 +204,7 @@ def _from_video(
     if not first:
         raise InputError(f"{path} has no picture in the wanted stretch; wanted one frame or more")
     crowd = _Crowd(path)
-    later = _sample(path, options, crowd, after=first[-1].time if len(first) == AHEAD else None)
+    later = _sample(path, options, crowd, texture.frozen(), after=first[-1].time if len(first) == AHEAD else None)
     known = [s for s in [*first, *later] if s.face is not None]
     if not known:  # read on until somebody is seen; without pictures that takes little memory
         for sighting in stream:
@@ -301,11 +303,13 @@ class _Crowd:
             )
 
 
-def _sample(path: Path, options: TakeOptions, crowd: _Crowd, after: Fraction | None) -> list[Sighting]:
+def _sample(
+    path: Path, options: TakeOptions, crowd: _Crowd, texture: TextureTracker, after: Fraction | None
+) -> list[Sighting]:
     """Key frames spread over what comes after the start of a clip."""
     if after is None:
         return []
     times = [t for t in keyframe_times(path) if t > after and (options.end is None or t < options.end)]
     times = [times[i] for i in np.linspace(0, len(times) - 1, min(SAMPLED, len(times))).astype(int)] if times else []
-    track = Track(crowd, Chooser(options.face or "largest"))
+    track = Track(crowd, Chooser(options.face or "largest"), texture)
     return [sighting for frame in read_at(path, times) for sighting in track.push(frame)]

@@ -28,6 +28,7 @@ from synth.rig import LEFT_CREASE, RIGHT_CREASE, Character, Skin, eye_rows, smoo
 
 LUMA = np.array((0.299, 0.587, 0.114), np.float32)
 BALL_LIT = 0.8  # of the way from the white that a picture shows to its skin's light: the middle of the ball has that
+LINE = 0.5  # of the lid's light, at most: shut lashes are darker than an open lid's
 FINE = 4  # sub-pixel factor of masks (OpenCV's fixed-point shift is 2 bits)
 
 
@@ -80,14 +81,14 @@ class Eye:
         self._parts = parts
         self._lash, self._inner, self._under = (list(row) for row in eye_rows(parts.number, parts.upper))
         self._lid_height = self._height(skin.points)
-        self._build(character)
+        self._build(character, skin)
 
     def _height(self, vertices: NDArray[np.float32]) -> float:
         """Of the skin between crease and lashes, mean px."""
         crease, lash = vertices[list(self._parts.crease[2:-2])], vertices[self._lash[2:-2]]
         return float(np.linalg.norm(crease - lash, axis=1).mean())
 
-    def _build(self, character: Character) -> None:
+    def _build(self, character: Character, skin: Skin) -> None:
         import cv2
 
         parts = self._parts
@@ -122,6 +123,18 @@ class Eye:
         self.sclera = self._lit(white, part, inside, from_iris / self._radius)
         self._iris = self._disc(part, clean, centre - self.offset)
         self._lid = self._bare(part, points, inside)
+        self._line = self._lash_colour(part, skin.points)
+
+    def _lash_colour(self, part: NDArray[np.uint8], vertices: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Of the line that lashes make when the lids are shut [3]: the darkest that the upper lid's edge shows."""
+        band = np.concatenate((curve(vertices[self._lash]), curve(vertices[self._inner])[::-1])) - self.offset
+        edge = part[polygon(part.shape[:2], band) > 127].astype(np.float32)
+        if len(edge) < 4:
+            edge = part.reshape(-1, 3).astype(np.float32)
+        luma = edge @ LUMA
+        dark = edge[luma <= np.percentile(luma, 20)].mean(0)
+        lid = float((self._lid.astype(np.float32) @ LUMA).mean())
+        return np.asarray(dark * min(1.0, LINE * lid / max(float(dark @ LUMA), 1.0)), np.float32)
 
     def _white(
         self, part: NDArray[np.uint8], known: NDArray[np.float32], inside: NDArray[np.float32]
@@ -257,6 +270,7 @@ class Eye:
         shut = 1 - ramp(now, 0.03, 0.12)
         if shut > 0:
             self._draw_seam(canvas, upper, lower, shut)
+            self._draw_line(canvas, upper, shut)
         if share > 0:
             self._draw_ball(canvas, points[parts.iris[0]], upper[[0, -1]], vertices, share)
 
@@ -297,6 +311,21 @@ class Eye:
         bulge = np.sin(np.linspace(0, np.pi, len(lower), dtype=np.float32))[:, None] * down * (0.14 * width)
         outline = np.concatenate((curve(upper), curve(lower + bulge)[::-1]))
         self._lay_skin(canvas, outline, corners, share, 0.015)
+
+    def _draw_line(self, canvas: Canvas, upper: NDArray[np.float32], share: float) -> None:
+        """Draw the lashes of lids that meet: a dark line that thins towards the corners and frays downwards."""
+        along = curve(upper)
+        width = float(np.linalg.norm(upper[-1] - upper[0]))
+        down = np.array((upper[0, 1] - upper[-1, 1], upper[-1, 0] - upper[0, 0]), np.float32) / max(width, 1e-6)
+        thick = np.sqrt(np.sin(np.linspace(0.01, 3.13, len(along), dtype=np.float32)))[:, None] * down * width
+        for above, below, soft, strength in ((0.02, 0.03, 0.012, 0.75), (0.01, 0.10, 0.03, 0.3)):
+            outline = np.concatenate((along - above * thick, (along + below * thick)[::-1]))
+            box = _around(outline, canvas.rgb.shape, 4)
+            if box is None:
+                return
+            x0, y0, x1, y1 = box
+            mask = self._soft(polygon((y1 - y0, x1 - x0), outline - (x0, y0)), soft)
+            canvas.lay(x0, y0, np.broadcast_to(self._line, (y1 - y0, x1 - x0, 3)), mask * (share * strength))
 
     def _draw_ball(
         self, canvas: Canvas, iris_at: NDArray[np.float32], corners: NDArray[np.float32],

@@ -43,11 +43,12 @@ from runtime.records import ARKIT_NAMES, N_FACE, Motion
 from synth.rig import Character, smoothstep
 
 SHUT_UNITS = 0.024  # gap the face mesh still reports between closed lids, in outer-eye-corner distances
-# The face mesh holds irises back the farther they look aside: read again from a picture drawn where it said, a
-# glance has shrunk to .74. Half the eye's width less half an iris is as far as one goes.
-IRIS_GAIN = np.array((1.3, 1.2, 1.0), np.float32)
+# The face mesh holds irises back a little where they look aside no farther than it can tell. Half the eye's width less
+# half an iris is as far as one goes.
+IRIS_GAIN = np.array((1.1, 1.2, 1.0), np.float32)
 IRIS_REACH = 0.36
-# Nor does it see all of what brows do in a picture, whose forehead has no wrinkles: read again, .7 to 1 of it.
+LOWER_STAYS = 0.6  # share of what the mesh lets a lower lid rise in a shut eye that is not real
+# The mesh does not see all of what brows do in a picture, whose forehead has no wrinkles: read again, .7 to 1 of it.
 BROW_GAIN = 1.2
 PRESSED = (0.6, 0.35)  # of its width as pictured: below the first, skin resists being narrowed; the least it becomes
 # Skin that gives way when lips move, from the lips outwards: each row is pushed by the one before.
@@ -284,12 +285,16 @@ class Retarget:
         shut = np.float32(SHUT_UNITS * ratio)
         usual = max(float(open_was.max()) * ratio, 2.5 * float(shut))
         share = float(np.clip((open_now.max() * ratio - shut) / (usual - shut), 0, 1))
+        # Closing lids meet at the lower one, which stays; the mesh lets them meet half way.
+        corners_own, corners = own[[upper[0], upper[-1]]], face[[upper[0], upper[-1]]]
+        stays = own[low, 1] - corners_own[:, 1].mean() + corners[:, 1].mean()
+        closing = LOWER_STAYS * (1 - smoothstep(np.array(share), 0.0, 0.6))
+        face[low, 1] += np.float32(closing) * np.maximum(stays - face[low, 1], 0)
         gap = np.maximum(gap, 0) * np.float32(smoothstep(np.array(share), -0.35, 0.30) if share < 0.30 else 1.0)
         if share <= 0.02:
             gap[:] = 0
         face[up, 1] = face[low, 1] - gap
 
-        corners_own, corners = own[[upper[0], upper[-1]]], face[[upper[0], upper[-1]]]
         corners_was, corners_now = was[[upper[0], upper[-1]]], acted[[upper[0], upper[-1]]]
         centre = iris[0]
         moved = (acted[centre] - corners_now.mean(0)) / _apart(corners_now)

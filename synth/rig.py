@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from perfcap.face import FaceMesh
 from perfcap.head import EARS_DEPTH, UNIT_M, Camera, fit_head, unproject
+from perfcap.iris import with_irises
 from perfcap.landmarks import (
     CHIN,
     INNER_LIPS_LOWER,
@@ -151,6 +152,7 @@ def rig(rgb: NDArray[np.uint8], mesh: FaceMesh, neutral: NDArray[np.float32]) ->
     """Make a picture [H, W, 3] with a found face ready to be performed."""
     import cv2
 
+    mesh = with_irises(rgb, mesh)
     alpha = person_alpha(rgb, mesh.box)
     cv2.fillConvexPoly(alpha, cv2.convexHull(np.ascontiguousarray(mesh.landmarks[:, :2])).round().astype(np.int32), 1.0)
     x0, y0, x1, y1 = _reach(mesh.landmarks, _unit(rgb, mesh.landmarks, neutral), rgb.shape)

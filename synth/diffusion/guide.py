@@ -145,6 +145,7 @@ class Guides:
         self._unit = character.unit_px * self.crop.scale
 
     def of(self, drawn: Drawn) -> Guide:
+        """What the network is told of one frame."""
         crop = self.crop
         S = crop.side
         coords, stretch = np.zeros((S, S, 3), np.float32), np.zeros((S, S), np.float32)

@@ -26,6 +26,7 @@ Floats = NDArray[np.float32]
 Rng = np.random.Generator
 
 IRIS_RAD = 0.385  # half-angle on the asset's large eyeball
+NEAREST_FIRST = sorted(((dy, dx) for dy in (-1, 0, 1) for dx in (-1, 0, 1)), key=lambda d: d[0] ** 2 + d[1] ** 2)  # px
 N_ERRORS = 12  # directions in which landmarks err together
 LASTING, PASSING = 0.45, 0.1  # how much of the usual error stays through a take, and how much comes and goes
 
@@ -123,13 +124,17 @@ def measure(face: IctFace, looks: Sequence[Shown]) -> Landmarks:
     inner = np.isin(np.arange(N_FACE), INNER_LIPS)
     for look, landmarks in seen:
         H, W = look.corners.shape[:2]
-        x, y = np.clip(landmarks[:N_FACE, :2].astype(int), 0, (W - 1, H - 1)).T
-        corners = look.corners[y, x]
-        good = (corners[:, 0] >= 0) & (look.lips_apart | ~inner)
-        total[good] += (face.vertices[corners[good]] * look.weights[y[good], x[good], :, None]).sum(1)
-        count[good] += 1
-    places = (total / np.maximum(count, 1)[:, None]).astype(np.float32)
-    assert (count > 0).all(), "a landmark never fell on skin"
+        missing = look.lips_apart | ~inner
+        for dy, dx in NEAREST_FIRST:
+            x, y = np.clip(landmarks[:N_FACE, :2].astype(int) + np.array((dx, dy)), 0, (W - 1, H - 1)).T
+            corners = look.corners[y, x]
+            found = missing & (corners[:, 0] >= 0)
+            total[found] += (face.vertices[corners[found]] * look.weights[y[found], x[found], :, None]).sum(1)
+            count[found] += 1
+            missing &= ~found
+    if not count.all():
+        raise InputError(f"landmark {int(count.argmin())} was never seen on the skin of {len(seen)} made faces")
+    places = (total / count[:, None]).astype(np.float32)
     skin = face.triangles[face.triangle_material == face.material_names.index("M_Face")]
     corners, weights = _nearest_on(face.vertices, skin, places)
     still = Landmarks(

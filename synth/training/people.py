@@ -29,7 +29,7 @@ from perfcap.head import Camera, fit_head
 from perfcap.landmarks import LEFT_EYE, LIPS, RIGHT_EYE
 from perfcap.training.ict import load_ict
 from runtime.errors import InputError
-from runtime.records import Motion
+from runtime.records import ARKIT_INDEX, N_EXPRESSION, Motion
 from synth.diffusion.guide import SIDE_UNITS, Crop, Guides, Reference, reference
 from synth.rig import rig
 from synth.training.figure import Figure, Tailor
@@ -47,6 +47,7 @@ Rgb = NDArray[np.uint8]
 Rng = np.random.Generator
 
 N_LOOKS = 64  # photographs by which the landmarks' errors are measured
+LOOK_PX = 288  # a side of each
 FAINT_FAULTS = 0.4  # of a camera's noise that the truth has: what cannot be known should not be learned
 
 
@@ -77,6 +78,7 @@ class Picture:
 
     rgb: Rgb  # [H, W, 3]
     landmarks: Floats  # [478, 3] px
+    exposure: float  # what the light was multiplied with
 
 
 class Person:
@@ -86,15 +88,12 @@ class Person:
         self._studio, self._landmarks, self._rng = studio, landmarks, rng
         self.figure: Figure = tailor.person(rng)
         self._light, self.look = Light.random(rng), Look.random(rng)
-        marks = self.figure.neutral[self.figure.face.landmark68]
-        unit_m = float(np.linalg.norm(marks[45] - marks[36]))
         size = rng.uniform(0.8, 1.35) * side
         self._unit_px = size / SIDE_UNITS
         self._skin = studio.develop(self.figure, max(self._unit_px, side / SIDE_UNITS))
         width = round(size * rng.uniform(1.3, 1.8))
-        self.scene = Scene.random(rng, self._unit_px, unit_m, width, round(width * rng.uniform(0.95, 1.25)))
+        self.scene = Scene.random(rng, self._unit_px, self.figure.unit_m, width, round(width * rng.uniform(0.95, 1.25)))
         self._lasting = landmarks.error(rng, LASTING)
-        self._exposure = 0.0
         self._shown = portrait(rng)
         self.source = self._take_picture(self._shown, self._light)
 
@@ -104,10 +103,8 @@ class Person:
         moment = self.scene.moment(act)
         shot = self._studio.shoot(self.figure, moment, view, light, self._skin)
         exposure = self.look.exposure(shot.rgb, shot.skin, self.figure.skin.tone)
-        if not self._exposure:
-            self._exposure = exposure
         rgb = self.look.picture(_over(shot, exposure, self.scene.background), self._unit_px, self._rng)
-        return Picture(rgb, self.landmarks_of(moment))
+        return Picture(rgb, self.landmarks_of(moment), exposure)
 
     def another_picture(self) -> Picture:
         """Of the same person doing something else, perhaps in another light."""
@@ -124,13 +121,32 @@ class Person:
         posed = self.figure.pose(moment.expression, moment.gaze)
         return self._landmarks.see(self.figure.face, posed, moment.gaze, moment.head, self.scene.camera, error)
 
-    def film(self, moment: Moment, crop: Crop) -> Rgb:
-        """The true frame, in a crop of the picture."""
+    def film(self, moment: Moment, crop: Crop, part: Part) -> Rgb:
+        """The true frame, as light as the picture is: part of a crop of it."""
         camera, scale = self.scene.camera, crop.scale
-        view = View(crop.side, crop.side, camera.focal_px * scale, (camera.width / 2 - crop.left) * scale, (camera.height / 2 - crop.top) * scale)  # fmt: skip
+        x, y = camera.width / 2 - crop.left, camera.height / 2 - crop.top
+        view = View(part.side, part.side, camera.focal_px * scale, x * scale - part.left, y * scale - part.top)
         shot = self._studio.shoot(self.figure, moment, view, self._light, self._skin)
-        behind = crop.cut(self.scene.background)
-        return self.look.picture(_over(shot, self._exposure, behind), self._unit_px * scale, self._rng, FAINT_FAULTS)
+        light = _over(shot, self.source.exposure, part.of(crop.cut(self.scene.background)))
+        return self.look.picture(light, self._unit_px * scale, self._rng, FAINT_FAULTS)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A square of a crop that is kept."""
+
+    left: int  # px of the crop
+    top: int
+    side: int
+
+    @classmethod
+    def around(cls, points: Floats, within: int, side: int) -> Part:
+        """With the middle of points [N, 2] in the middle, as far as the crop reaches."""
+        left, top = np.clip(np.round(points.mean(0) - side / 2), 0, within - side).astype(int)
+        return cls(int(left), int(top), side)
+
+    def of(self, picture: NDArray[Any]) -> NDArray[Any]:
+        return picture[self.top : self.top + self.side, self.left : self.left + self.side]
 
 
 def _over(shot: Photograph, exposure: float, background: Floats) -> Floats:
@@ -141,7 +157,7 @@ def motion_of(landmarks: Floats, camera: Camera, neutral: Floats) -> Motion:
     """Landmarks [478, 3] px in the terms that the warp takes."""
     posed = fit_head(landmarks, camera, neutral)
     return Motion(
-        time=Fraction(0), head=posed.head, expression=np.zeros(52, np.float32), gaze=gaze_of(posed.face),
+        time=Fraction(0), head=posed.head, expression=np.zeros(N_EXPRESSION, np.float32), gaze=gaze_of(posed.face),
         face=posed.face, confidence=1.0,
     )  # fmt: skip
 
@@ -156,26 +172,27 @@ class Maker:
         self.landmarks = landmarks or self._measure()
 
     def _measure(self) -> Landmarks:
-        """Show the face mesh some people, plain ones, to learn where it puts its landmarks and how it errs."""
+        """Show the face mesh some people to learn where it puts its landmarks and how it errs."""
         rng = np.random.default_rng(7)
-        looks: list[Shown] = []
-        side = 288
-        for _ in range(N_LOOKS):
-            figure = self._tailor.person(rng)
-            skin, light = self._studio.develop(figure, side * 0.3), Light.random(rng)
-            act = portrait(rng) if len(looks) % 3 else run(rng, 1, np.zeros(3, np.float32))[0]
-            marks = figure.neutral[figure.face.landmark68]
-            unit_m = float(np.linalg.norm(marks[45] - marks[36]))
-            scene = Scene.random(rng, side * 0.3, unit_m, side, side)
-            moment, camera = scene.moment(act), scene.camera
-            view = View(side, side, camera.focal_px, side / 2, side / 2)
-            shot = self._studio.shoot(figure, moment, view, light, skin)
-            look = dataclasses.replace(Look.random(rng), kind="photo")
-            rgb = look.picture(_over(shot, look.exposure(shot.rgb, shot.skin, figure.skin.tone), scene.background), side * 0.3, rng)  # fmt: skip
-            posed = figure.pose(moment.expression, moment.gaze)
-            corners, weights = self._studio.skin_seen(figure, moment, view)
-            looks.append(Shown(rgb, corners, weights, posed, moment.gaze, moment.head, camera.focal_px, bool(act.expression[17] > 0.2)))  # fmt: skip
-        return measure(self._tailor.face, looks)
+        ahead = np.zeros(3, np.float32)
+        acts = [portrait(rng) if i % 3 else run(rng, 1, ahead)[0] for i in range(N_LOOKS)]
+        return measure(self._tailor.face, [self._shown(act, rng) for act in acts])
+
+    def _shown(self, act: Act, rng: Rng) -> Shown:
+        """A photograph of somebody who does this, and what is true of it."""
+        figure, light, look = self._tailor.person(rng), Light.random(rng), Look.random(rng)
+        unit_px = 0.3 * LOOK_PX
+        scene = Scene.random(rng, unit_px, figure.unit_m, LOOK_PX, LOOK_PX)
+        moment, focal_px = scene.moment(act), scene.camera.focal_px
+        view = View(LOOK_PX, LOOK_PX, focal_px, LOOK_PX / 2, LOOK_PX / 2)
+        shot = self._studio.shoot(figure, moment, view, light, self._studio.develop(figure, unit_px))
+        exposure = look.exposure(shot.rgb, shot.skin, figure.skin.tone)
+        lit = _over(shot, exposure, scene.background)
+        rgb = dataclasses.replace(look, kind="photo").picture(lit, unit_px, rng)
+        posed = figure.pose(moment.expression, moment.gaze)
+        lips_apart = bool(act.expression[ARKIT_INDEX["jawOpen"]] > 0.2)
+        corners, weights = self._studio.skin_seen(figure, moment, view)
+        return Shown(rgb, corners, weights, posed, moment.gaze, moment.head, focal_px, lips_apart)
 
     def rows(self, number: int) -> Iterator[Any]:
         """The rows of one person, by their number."""
@@ -202,20 +219,18 @@ class Maker:
         row = np.zeros((), row_type(o.frames, o.references, kept))
         crop, warp = guides.crop, guides.warp
         ring = (LIPS, RIGHT_EYE, LEFT_EYE)[rng.choice(3, p=(0.6, 0.2, 0.2))]
-        jitter = rng.uniform(-0.25, 0.25, 2) * kept
-        x, y = _window(crop.to_crop(seen[0][list(ring), :2]).mean(0) + jitter, o.side, kept)
-        part = (slice(y, y + kept), slice(x, x + kept))
+        jitter = (rng.uniform(-0.25, 0.25, 2) * kept).astype(np.float32)
+        part = Part.around(crop.to_crop(seen[0][list(ring), :2]) + jitter, o.side, kept)
         for i, (moment, landmarks) in enumerate(zip(moments, seen, strict=True)):
             guide = guides.of(warp.draw(motion_of(landmarks, warp.character.camera, warp.character.neutral)))
             for name in ("rgb", "coords", "stretch"):
-                row[name][i] = getattr(guide, name)[part]
+                row[name][i] = part.of(getattr(guide, name))
             for name in ("valid", "mouth", "eyes"):
-                row[name][i] = getattr(guide, name)[part] * 255 + 0.5
-            row["target"][i] = person.film(moment, crop)[part]
+                row[name][i] = part.of(getattr(guide, name)) * 255 + 0.5
+            row["target"][i] = person.film(moment, crop, part)
         for i, (picture, shown) in enumerate(zip(pictures, known, strict=True)):
-            x, y = _window(shown.crop.to_crop(picture.landmarks[list(ring), :2]).mean(0), o.side, kept)
-            part = (slice(y, y + kept), slice(x, x + kept))
-            row["references"][i], row["reference_coords"][i] = shown.rgb[part], shown.coords[part]
+            part = Part.around(shown.crop.to_crop(picture.landmarks[list(ring), :2]), o.side, kept)
+            row["references"][i], row["reference_coords"][i] = part.of(shown.rgb), part.of(shown.coords)
             row["reference_opened"][i] = shown.opened
         row["opened"], row["person"] = guides.opened, number
         return row
@@ -227,11 +242,6 @@ class Maker:
         people = range(index * o.shard // o.per_person, -(-(index * o.shard + n) // o.per_person))
         rows = [row for number in people for row in self.rows(number)]
         return np.stack(rows[:n])
-
-
-def _window(middle: Floats, side: int, kept: int) -> tuple[int, int]:
-    x, y = np.clip(np.round(middle - kept / 2), 0, side - kept).astype(int)
-    return int(x), int(y)
 
 
 def make(asset: Path, folder: Path, options: PeopleOptions, device: str = "cpu") -> None:

@@ -85,7 +85,7 @@ class SkinPainter:
         self._corner = np.zeros(len(face.vertices), np.int64)  # a texture corner of each vertex
         self._corner[face.triangles.ravel()] = face.triangle_uv.ravel()
         self._uv = face.uv
-        self._marks = self._texels(face.landmark68)
+        self.marks = self._texels(face.landmark68)
         skin = face.triangle_material == face.material_names.index("M_Face")
         uv_triangles = np.ascontiguousarray(face.triangle_uv[skin])
         position = np.zeros((len(face.uv), 3), np.float32)
@@ -96,7 +96,7 @@ class SkinPainter:
         rasterise(on_paper, uv_triangles, 1.0, 0.0, 0.0, depth, triangle, weights)
         self.place = np.zeros((T, T, 3), np.float32)  # metres, of each texel on the mean face
         paint(uv_triangles, position, triangle, weights, self.place)
-        self.at = find_regions(self.place, face.vertices[face.landmark68], self._marks)
+        self.at = find_regions(self.place, face.vertices[face.landmark68], self.marks)
 
     @staticmethod
     def to_texels(uv: Floats) -> Floats:
@@ -129,7 +129,7 @@ class SkinPainter:
         hair = self._hair_colour(rng, age)
         beard = self._beard(albedo, hair, rng)
         self._brows(albedo, hair, rng)
-        folds = draw_folds(self._marks, rng)
+        folds = draw_folds(self.marks, rng)
         height += np.tensordot(kept_folds(age, rng), folds, 1)
         folds *= np.float32(rng.uniform(0.5, 1.0) * (0.55 + 0.6 * age))
         gloss = np.clip(0.32 + 0.35 * self.at.t_zone + 0.08 * noise(rng, 30), 0.05, 1) * rng.uniform(0.5, 1.4)
@@ -225,7 +225,7 @@ class SkinPainter:
         bushy, thick, up = rng.uniform(0.3, 1.0), rng.uniform(10, 24), rng.uniform(-4, 4)
         n = int(26 * thick * bushy)
         canvas = np.zeros((TEXELS, TEXELS), np.uint8)
-        for marks in (self._marks[21:16:-1], self._marks[22:27]):  # from the nose outwards
+        for marks in (self.marks[21:16:-1], self.marks[22:27]):  # from the nose outwards
             out = rng.uniform(0, 1, n)
             path = _along(marks, out)
             outward = _along(marks, out + 0.05) - _along(marks, out - 0.05)

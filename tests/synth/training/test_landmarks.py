@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from perfcap.face import FaceMesh
 from perfcap.head import UNIT_M, Camera, fit_head
 from perfcap.landmarks import LEFT_IRIS, RIGHT_IRIS
 from perfcap.training.ict import IctFace, head_pose, load_ict
 from runtime.errors import InputError
 from runtime.records import N_FACE
-from synth.training.landmarks import Landmarks
+from synth.training import landmarks as landmarks_file
+from synth.training.landmarks import Landmarks, Shown, measure, unit_px
 from tests.synth.training.toy_face import toy_landmarks, write_toy_face
+
+Floats = NDArray[np.float32]
 
 CAMERA = Camera.of_picture(300, 300)
 AHEAD = np.zeros((2, 2), np.float32)
@@ -74,3 +80,61 @@ def test_they_are_kept_and_come_back(tmp_path: Path) -> None:
     np.savez(tmp_path / "other.npz", bias=landmarks.bias)
     with pytest.raises(InputError, match=r"other\.npz has no corners, errors, weights"):
         Landmarks.load(tmp_path / "other.npz")
+
+
+class Told:
+    """A face finder that has been told what it sees in each picture, one after the other."""
+
+    def __init__(self, seen: Sequence[Floats]) -> None:
+        self._seen = iter(seen)
+
+    def find(self, rgb: NDArray[np.uint8]) -> list[FaceMesh]:
+        return [FaceMesh(next(self._seen))]
+
+    def close(self) -> None:
+        pass
+
+
+def looks(face: IctFace, n: int) -> tuple[list[Shown], list[Floats]]:
+    """Pictures in which each vertex of the face is a spot of 7 by 7 pixels, and its landmarks there."""
+    exact, rng = toy_landmarks(), np.random.default_rng(0)
+    shown, truths = [], []
+    for _ in range(n):
+        yaw, pitch, roll = rng.normal(0, 0.1, 3)
+        head = head_pose(yaw, pitch, roll, (0, -0.02, 0.3))
+        truth = exact.see(face, face.vertices, AHEAD, head, CAMERA, exact.bias)
+        corners = np.full((300, 300, 3), -1, np.int32)
+        for i, (x, y) in enumerate(truth[:N_FACE, :2].astype(int)):
+            corners[y - 3 : y + 4, x - 3 : x + 4] = i
+        for i, (x, y) in enumerate(truth[:N_FACE, :2].astype(int)):
+            corners[y - 1 : y + 2, x - 1 : x + 2] = i
+        weights = np.broadcast_to(np.array((1, 0, 0), np.float32), corners.shape)
+        rgb = np.zeros((300, 300, 3), np.uint8)
+        shown.append(Shown(rgb, corners, weights, face.vertices, AHEAD, head, CAMERA.focal_px, True))
+        truths.append(truth)
+    return shown, truths
+
+
+def test_places_and_errors_of_a_face_finder_are_measured(face: IctFace, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown, truths = looks(face, 40)
+    unit = unit_px(face, face.vertices, shown[0].head, CAMERA)
+    rng = np.random.default_rng(1)
+    seen = [truth + np.array((*rng.normal(0, 0.02 * unit, 2), 0), np.float32) for truth in truths]  # all off alike
+    monkeypatch.setattr(landmarks_file, "MediaPipeFaces", lambda still: Told(seen))
+    measured = measure(face, shown)
+    where = (face.vertices[measured.corners] * measured.weights[..., None]).sum(1)
+    apart = np.linalg.norm(where - face.vertices[:N_FACE], axis=1) / UNIT_M
+    spread = np.sqrt((measured.errors**2).sum(0))[:N_FACE, :2].mean()
+    print(
+        f"places {np.median(apart):.3f} units off (median), bias {np.abs(measured.bias).mean():.4f}, errors {spread:.4f}"
+    )
+    assert np.median(apart) < 0.04
+    assert np.abs(np.median(measured.bias[:, :2], 0)).max() < 0.015
+    assert spread == pytest.approx(0.02, rel=0.3)
+
+
+def test_too_few_faces_are_refused(face: IctFace, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown, truths = looks(face, 5)
+    monkeypatch.setattr(landmarks_file, "MediaPipeFaces", lambda still: Told(truths))
+    with pytest.raises(InputError, match="the face mesh found 5 of 5 made faces; wanted 24 or more"):
+        measure(face, shown)

@@ -149,15 +149,3 @@ def test_an_asset_that_is_not_there_is_named(
     with pytest.raises(SystemExit):
         _command(monkeypatch, "--asset", str(tmp_path / "no.npz"), "-o", str(tmp_path / "set"))()
     assert "no.npz" in capsys.readouterr().err
-
-
-@pytest.mark.slow
-def test_the_face_mesh_is_measured_on_made_people_and_agrees_with_where_their_landmarks_are(
-    asset: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(people, "N_LOOKS", 30)
-    measured = Maker(asset, SMALL, None).landmarks
-    off = np.abs(measured.bias[:, :2]).mean()
-    print(f"mean bias {off:.3f} units, error {np.sqrt((measured.errors**2).sum(0))[:, :2].mean():.3f}")
-    assert off < 0.04
-    assert measured.corners.shape == (468, 3)
