@@ -367,7 +367,10 @@ def character(
     picture: Annotated[Path, typer.Argument(help="Picture of the character.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write: NAME.character.")],
     references: Annotated[
-        list[Path] | None, typer.Option(help="Another picture of the same character; may be given several times.")
+        list[Path] | None,
+        typer.Option(
+            help="Another picture of the same character; may be given several times. The diffusion renderer looks at three."
+        ),
     ] = None,
     face: Face = None,
     force: Force = False,
