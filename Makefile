@@ -36,7 +36,7 @@ $(READY): constraints.txt pyproject.toml
 	touch $@
 
 $(TRAIN_READY): $(READY)
-	sed '1,/^# Only with an extra/d; /^torch==/d' constraints.txt > $(VENV)/extra.txt
+	sed '1,/^# With torch/d; /^torch==/d' constraints.txt > $(VENV)/extra.txt
 	$(PIP) install --quiet --no-deps --requirement $(VENV)/extra.txt
 	$(PIP) install --quiet --constraint $(VENV)/extra.txt "$(TORCH)"
 	touch $@

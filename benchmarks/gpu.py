@@ -127,7 +127,8 @@ def main() -> None:
     making = make_people(plan)
     try:
         while not list(plan.people.rglob("shard-*.npy")):
-            if all(process.poll() is not None for process in making):
+            late = time.monotonic() > begun + 60 * (plan.minutes - plan.bench_min)
+            if late or all(process.poll() is not None for process in making):
                 raise SystemExit(f"no people were made; {plan.people}/part-00/log says why")
             time.sleep(1)
         if time.monotonic() - begun < FIRST_ROWS_S and len(list(plan.people.rglob("shard-*.npy"))) < 2 * plan.cores:

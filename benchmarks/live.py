@@ -5,6 +5,11 @@
 Sends pictures of a performing portrait at a steady rate and prints `fps p50_ms p99_ms dropped`: pictures that
 came back a second, the time from a picture's sending to its answer, and the pictures that never came.
 `--soak` prints every minute what the server holds: memory, threads, file handles, and how much of a core it takes.
+`--h264` sends and asks for H.264 instead of JPEG. `--connects N` does something else: it connects and disconnects N
+times, four at once, every fourth performing, and prints what the server holds before and after.
+
+    python -m benchmarks.live --seconds 1800 --sessions 2 --fps 24 --soak
+    python -m benchmarks.live --connects 500
 """
 
 from __future__ import annotations
@@ -21,12 +26,16 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from multiprocessing.queues import Queue
 from pathlib import Path
 
 import numpy as np
+
+from server.wire import Kind, Media
 
 SIDE_PX = 512
 WARM_S = 3.0  # not counted: networks load and the neutral is learned
@@ -50,7 +59,6 @@ def performer(n: int = 300) -> list[bytes]:
     from runtime.records import Cue
     from server.demo import ASTRONAUT
     from server.pictures import encode
-    from server.wire import Kind
     from synth.retarget import Retarget, RetargetOptions
     from synth.rig import rig
     from synth.warp import WarpRenderer
@@ -65,13 +73,13 @@ def performer(n: int = 300) -> list[bytes]:
     return [encode(np.asarray(renderer.render(Cue(time=m.time, motion=retarget(m))).rgb), Kind.JPEG) for m in motions]
 
 
-async def stream(url: str, pictures: list[bytes], seconds: float, fps: float) -> Measured:
+async def stream(url: str, pictures: list[bytes], kind: Kind, seconds: float, fps: float) -> Measured:
     """One client that sends at a steady rate and reads what comes."""
     from server.client import LiveClient
 
     sent: dict[int, float] = {}
     delays: list[float] = []
-    async with LiveClient(url) as live:
+    async with LiveClient(url, reply=kind) as live:
 
         async def read() -> None:
             while True:
@@ -90,7 +98,7 @@ async def stream(url: str, pictures: list[bytes], seconds: float, fps: float) ->
                 n_warm = len(delays)
             time_us = round(n * 1e6 / fps)
             sent[time_us] = time.perf_counter()
-            await live.picture(pictures[n % len(pictures)], time_us)
+            await live.picture(pictures[n % len(pictures)], time_us, kind)
             counted += n_warm > 0
             n += 1
         await asyncio.sleep(0.5)
@@ -102,15 +110,35 @@ async def stream(url: str, pictures: list[bytes], seconds: float, fps: float) ->
     )  # fmt: skip
 
 
-def _client(url: str, pictures: list[bytes], seconds: float, fps: float, out: Queue[Measured]) -> None:
-    out.put(asyncio.run(stream(url, pictures, seconds, fps)))
+def in_units(pictures: list[bytes]) -> list[bytes]:
+    """JPEG pictures as access units, which may be sent over and over: the first is a key frame."""
+    from server.h264 import H264Writer
+    from server.pictures import decode
+
+    writer = H264Writer()
+    return [writer(decode(Media(Kind.JPEG, 0, picture))) for picture in pictures]
 
 
-def measure(seconds: float, sessions: int, fps: float, soak: bool) -> list[Measured]:
-    """Serve, stream, stop; what each client saw."""
-    pictures = performer()
+def client(url: str, pictures: list[bytes], kind: Kind, seconds: float, fps: float, out: Queue[Measured]) -> None:
+    out.put(asyncio.run(stream(url, pictures, kind, seconds, fps)))
+
+
+@contextmanager
+def served() -> Iterator[tuple[str, int]]:
+    """A server in a process of its own: where its stream is, and its process id."""
     with tempfile.TemporaryDirectory() as data:
-        command = [sys.executable, "-m", "server.cli", "serve", "--port", "0", "--data", str(Path(data))]
+        command = [
+            sys.executable,
+            "-m",
+            "server.cli",
+            "serve",
+            "--port",
+            "0",
+            "--workers",
+            "0",
+            "--data",
+            str(Path(data)),
+        ]
         server = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"}
         )  # fmt: skip
@@ -118,42 +146,78 @@ def measure(seconds: float, sessions: int, fps: float, soak: bool) -> list[Measu
             assert server.stdout is not None
             found = re.search(r"http://([\d.:]+)/", server.stdout.readline())
             assert found is not None, "the server did not start"
-            context = multiprocessing.get_context("spawn")
-            out: Queue[Measured] = context.Queue()
-            url = f"ws://{found[1]}/v1/live"
-            clients = [
-                context.Process(target=_client, args=(url, pictures, seconds, fps, out)) for _ in range(sessions)
-            ]
-            for client in clients:
-                client.start()
-            if soak:
-                _watch(server.pid, [c.sentinel for c in clients])
-            results = [out.get() for _ in clients]
-            for client in clients:
-                client.join()
-            return results
+            yield f"ws://{found[1]}/v1/live", server.pid
         finally:
             server.send_signal(signal.SIGTERM)
             server.wait(15)
 
 
+def measure(seconds: float, sessions: int, fps: float, kind: Kind, soak: bool) -> list[Measured]:
+    """Serve, stream, stop; what each client saw."""
+    pictures = performer() if kind is Kind.JPEG else in_units(performer())
+    with served() as (url, pid):
+        context = multiprocessing.get_context("spawn")
+        out: Queue[Measured] = context.Queue()
+        clients = [
+            context.Process(target=client, args=(url, pictures, kind, seconds, fps, out)) for _ in range(sessions)
+        ]
+        for process in clients:
+            process.start()
+        if soak:
+            _watch(pid, [c.sentinel for c in clients])
+        results = [out.get() for _ in clients]
+        for process in clients:
+            process.join()
+        return results
+
+
+async def connect(url: str, n: int, picture: bytes) -> None:
+    """Connect and disconnect n times, four at once, every fourth performing."""
+    from server.client import LiveClient
+
+    async def once(performs: bool) -> None:
+        async with LiveClient(url) as live:
+            if performs:
+                await live.picture(picture)
+                await live.receive()
+
+    for i in range(0, n, 4):
+        await asyncio.gather(*(once(j == 0) for j in range(min(4, n - i))))
+
+
+def connects(n: int) -> None:
+    """Print what a server holds before and after n connections; a few come first, for all that loads once."""
+    (picture,) = performer(1)
+    with served() as (url, pid):
+        asyncio.run(connect(url, 40, picture))
+        print(f"before   {_held(pid)}", flush=True)
+        asyncio.run(connect(url, n, picture))
+        time.sleep(1)
+        print(f"after {n}   {_held(pid)}")
+
+
+def _held(pid: int) -> str:
+    """What a process holds."""
+    proc = Path(f"/proc/{pid}")
+    found = re.search(r"VmRSS:\s+(\d+) kB", (proc / "status").read_text())
+    assert found is not None
+    n_threads, n_handles = len(list((proc / "task").iterdir())), len(list((proc / "fd").iterdir()))
+    return f"{int(found[1]) // 1024} MB  {n_threads} threads  {n_handles} handles"
+
+
 def _watch(pid: int, until: list[int], every_s: float = 60.0) -> None:
     """Print what a process holds, until one of some others has ended."""
-    proc = Path(f"/proc/{pid}")
-    ticks, at = _cpu_ticks(proc), time.monotonic()
+    ticks, at = _cpu_ticks(pid), time.monotonic()
     while not multiprocessing.connection.wait(until, timeout=every_s):
         now, then = time.monotonic(), at
-        before, ticks, at = ticks, _cpu_ticks(proc), now
-        held = re.search(r"VmRSS:\s+(\d+) kB", (proc / "status").read_text())
-        assert held is not None
+        before, ticks, at = ticks, _cpu_ticks(pid), now
         share = (ticks - before) / os.sysconf("SC_CLK_TCK") / (now - then)
-        n_threads, n_handles = len(list((proc / "task").iterdir())), len(list((proc / "fd").iterdir()))
-        print(f"{int(held[1]) // 1024} MB  {n_threads} threads  {n_handles} handles  {share:.2f} cores", flush=True)
+        print(f"{_held(pid)}  {share:.2f} cores", flush=True)
 
 
-def _cpu_ticks(proc: Path) -> int:
+def _cpu_ticks(pid: int) -> int:
     """What a process has computed so far, in clock ticks."""
-    user, system = (proc / "stat").read_text().rpartition(")")[2].split()[11:13]
+    user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
     return int(user) + int(system)
 
 
@@ -164,12 +228,18 @@ def main() -> None:
     parser.add_argument("--fps", type=float, default=30)
     parser.add_argument("--json", action="store_true", help="one line a session")
     parser.add_argument("--soak", action="store_true", help="print every minute what the server holds")
+    parser.add_argument("--h264", action="store_true", help="H.264 both ways instead of JPEG")
+    parser.add_argument("--connects", type=int, metavar="N", help="connect and disconnect so often instead")
     args = parser.parse_args()
-    for result in measure(args.seconds, args.sessions, args.fps, args.soak):
+    if args.connects:
+        return connects(args.connects)
+    kind = Kind.H264 if args.h264 else Kind.JPEG
+    for result in measure(args.seconds, args.sessions, args.fps, kind, args.soak):
         if args.json:
             print(json.dumps(asdict(result)))
         else:
             print(f"fps {result.fps}  p50_ms {result.p50_ms}  p99_ms {result.p99_ms}  dropped {result.dropped}")
+    return None
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from runtime.errors import InputError
 from runtime.records import N_EXPRESSION, N_FACE, Motion
 
 STIFF = 0.8  # share of the mesh's movement of hairline and temples that is not real: they hardly move on a skull
+LEARN_FROM_ALL, LEARN_EVERY = 60, 3  # faces a neutral is learned from; then every third: they are alike, and it costs
 HOLD_S = 0.2  # a lost face is held this long, then eased to rest
 EASE_S = 0.5  # time constant of the easing to rest
 RETURN_S = 0.15  # a found face is blended in over this long
@@ -156,6 +157,7 @@ class Perform:
 
     def _reset(self) -> None:
         self._estimator = NeutralEstimator()
+        self._n_seen = 0  # faces to learn the neutral from
         self._smooth_head = OneEuro(self._options) if self._options else None
         self._smooth_face = OneEuro(self._options) if self._options else None
         self._seen: Motion | None = None  # the last one with a face in it
@@ -198,7 +200,9 @@ class Perform:
             face = self._smooth_face(item.time, face).astype(np.float32)
         gaze = gaze_of(face, neutral)
         if self._performer is None:
-            self._estimator.update(face, self._solver.solve(face, None), 1.0)
+            if self._n_seen < LEARN_FROM_ALL or self._n_seen % LEARN_EVERY == 0:
+                self._estimator.update(face, self._solver.solve(face, None), 1.0)
+            self._n_seen += 1
         expression = self._solver.solve(face, neutral)
         motion = Motion(time=item.time, head=head, expression=expression, gaze=gaze, face=face, confidence=1.0)
         self._seen = motion

@@ -10,6 +10,7 @@ import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -29,7 +30,7 @@ class FaceMesh:
 
     landmarks: NDArray[np.float32]  # [478, 3]: x, y px from the picture's top left, depth in px
 
-    @property
+    @cached_property
     def box(self) -> NDArray[np.float32]:  # x0, y0, x1, y1 px
         return np.concatenate((self.landmarks[:, :2].min(0), self.landmarks[:, :2].max(0)))
 

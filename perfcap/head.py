@@ -181,15 +181,15 @@ def refine_head(
 def _jacobian(turned: NDArray[np.float64], p: NDArray[np.float64], gain: float) -> NDArray[np.float64]:
     """Of projected points [N, 2] by a left rotation and a translation [6]; `turned` [3, N] is before translation."""
     x, y, z = p.T
-    zero = np.zeros_like(z)
-    dp = np.stack(
-        (np.stack((gain / z, zero, -gain * x / z**2), -1), np.stack((zero, gain / z, -gain * y / z**2), -1)), 1
-    )
     a, b, c = turned
-    spin = np.stack(
-        (np.stack((zero, c, -b), -1), np.stack((-c, zero, a), -1), np.stack((b, -a, zero), -1)), 1
-    )  # d(w x q)/dw
-    return np.concatenate((dp @ spin, dp), -1)
+    near = gain / z
+    u, v = near * x / z, near * y / z
+    J = np.zeros((len(p), 2, 6))
+    J[:, 0, 0], J[:, 0, 1], J[:, 0, 2] = -u * b, near * c + u * a, -near * b  # d(w x q)/dw, seen
+    J[:, 1, 0], J[:, 1, 1], J[:, 1, 2] = -near * c - v * b, v * a, near * a
+    J[:, 0, 3] = J[:, 1, 4] = near
+    J[:, 0, 5], J[:, 1, 5] = -u, -v
+    return J
 
 
 def _small_rotation(v: NDArray[np.float64]) -> NDArray[np.float64]:

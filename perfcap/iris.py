@@ -8,6 +8,7 @@ surroundings, so that the part that lids hide does not count). Knows pixels and 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +46,11 @@ class Iris:
 
 def find_irises(rgb: NDArray[np.uint8], face: FaceMesh) -> tuple[Iris, Iris]:
     """The right and the left iris of a face in a picture [H, W, 3]; the mesh's own where nothing stands out."""
-    right, left = (_find(rgb, face.landmarks[:, :2], *eye) for eye in EYES)
+    import cv2
+
+    # Skin and white are bright in red, irises of any colour dark.
+    red = cv2.extractChannel(rgb, 0)
+    right, left = (_find(red, face.landmarks[:, :2], *eye) for eye in EYES)
     return right, left
 
 
@@ -70,7 +75,7 @@ def with_glances(rgb: NDArray[np.uint8], face: FaceMesh) -> FaceMesh:
 
 
 def _find(
-    rgb: NDArray[np.uint8],
+    red: NDArray[np.uint8],  # [H, W]
     points: NDArray[np.float32],
     upper: tuple[int, ...],
     lower: tuple[int, ...],
@@ -91,22 +96,22 @@ def _find(
     if (at["l"] - at["u"])[:, 1].max() < OPEN * WIDTH_PX:
         return unknown
     move[:, 2] += move[:, :2] @ (0.5, 0.5) - 0.5
-    # Skin and white are bright in red, irises of any colour dark.
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    eye = cv2.warpAffine(rgb[..., 0], move, (W, H), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    eye = cv2.warpAffine(red, move, (W, H), flags=flags, borderMode=cv2.BORDER_REPLICATE)
     light = cv2.GaussianBlur(eye, (0, 0), WIDTH_PX / 64).astype(np.float32)
     between = np.zeros((H, W), np.uint8)
     outline = np.concatenate((at["u"], at["l"][::-1]))
     cv2.fillPoly(between, [np.round(outline * 16 - 8).astype(np.int32)], 1, shift=4)
-    between = cv2.erode(between, np.ones((3, 1), np.uint8)).astype(np.float32)
+    between = cv2.erode(between, np.ones((3, 1), np.uint8))
     centre = at["i"][0]
     radius = float(np.linalg.norm(at["i"][1:] - centre, axis=1).mean())
-    if between.sum() < 4 or not 2 < radius < 0.5 * WIDTH_PX:
+    if cv2.countNonZero(between) < 4 or not 2 < radius < 0.5 * WIDTH_PX:
         return unknown
-    darker = _darker(light, between, radius)
-    y, x = np.mgrid[:H, :W].astype(np.float32) + 0.5
+    darker = _darker(light, between.astype(np.float32), radius)
+    x, y = np.arange(W, dtype=np.float32) + 0.5, np.arange(H, dtype=np.float32)[:, None] + 0.5
     away = ((x - centre[0]) / (NEAR[0] * WIDTH_PX)) ** 2 + ((y - centre[1]) / (NEAR[1] * WIDTH_PX)) ** 2
-    score = darker / np.sqrt(float(light[between > 0].var()) + 25) - LEAN * away
+    _, spread = cv2.meanStdDev(light, mask=between)
+    score = darker / np.float32(np.hypot(spread[0, 0], 5)) - LEAN * away
     row, column = (int(v) for v in np.unravel_index(int(np.argmax(score)), score.shape))
     if not (0 < row < H - 1 and 0 < column < W - 1):
         return unknown
@@ -122,11 +127,12 @@ def _darker(light: NDArray[np.float32], between: NDArray[np.float32], radius: fl
     """How much darker [h, w] a disc around each pixel is than the ring around it, of what shows between the lids."""
     import cv2
 
+    light_between = light * between
     means, shown = [], []
     for low, high in ((0.0, 0.9), (1.1, 1.45)):
         kernel = _ring(low * radius, high * radius)
         n = cv2.filter2D(between, -1, kernel, borderType=cv2.BORDER_CONSTANT)
-        total = cv2.filter2D(light * between, -1, kernel, borderType=cv2.BORDER_CONSTANT)
+        total = cv2.filter2D(light_between, -1, kernel, borderType=cv2.BORDER_CONSTANT)
         means.append(total / np.maximum(n, 1))
         shown.append(n / float(kernel.sum()))
     enough = np.minimum(shown[0] / 0.5, 1) * np.minimum(shown[1] / 0.25, 1)
@@ -135,11 +141,16 @@ def _darker(light: NDArray[np.float32], between: NDArray[np.float32], radius: fl
 
 def _ring(low: float, high: float) -> NDArray[np.float32]:
     """A ring's coverage of the pixels [n, n] around its middle."""
-    n = int(np.ceil(high)) + 1
-    grid = np.arange(-n, n + 1, dtype=np.float32)
-    r = np.hypot(grid[:, None], grid)
+    r = _from_middle(int(np.ceil(high)) + 1)
     inner = np.clip(r - low + 0.5, 0, 1) if low > 0 else np.ones_like(r)
     return np.asarray(inner * np.clip(high - r + 0.5, 0, 1), np.float32)
+
+
+@cache
+def _from_middle(n: int) -> NDArray[np.float32]:
+    """How far each pixel [2 n + 1, 2 n + 1] is from the middle one."""
+    grid = np.arange(-n, n + 1, dtype=np.float32)
+    return np.asarray(np.hypot(grid[:, None], grid))
 
 
 def _summit(three: NDArray[np.float32]) -> float:

@@ -211,7 +211,7 @@ class VideoReader(VideoDecoder):
         if pixels == "stored" and aspect and Fraction(7, 8) <= aspect <= Fraction(8, 7):
             aspect = None
         try:
-            self._to_rgb = _ToRgb(self.first, aspect)
+            self._to_rgb = ToRgb(self.first, aspect)
         except BaseException:
             self._container.close()
             raise
@@ -249,7 +249,7 @@ class _Clock:
         return Fraction(pts * (frame.time_base or self._time_base)) + self._shift
 
 
-class _ToRgb:
+class ToRgb:
     """Decoded frames of any kind to upright RGB of one size, that of the first."""
 
     def __init__(self, first: Any, sample_aspect: Fraction | None) -> None:
@@ -468,7 +468,7 @@ def read_at(path: str | Path, times: Iterable[Fraction]) -> Iterator[Frame]:
     """For each time the nearest keyframe at or before it: the cheap way to sample a long clip."""
     container, stream = _open_video(Path(path))
     stream.thread_type = "SLICE"
-    to_rgb: _ToRgb | None = None
+    to_rgb: ToRgb | None = None
     last: Frame | None = None
     with container:
         for time in times:
@@ -483,7 +483,7 @@ def read_at(path: str | Path, times: Iterable[Fraction]) -> Iterator[Frame]:
                     continue
                 if not decoded:
                     continue
-                to_rgb = to_rgb or _ToRgb(decoded[0], stream.sample_aspect_ratio)
+                to_rgb = to_rgb or ToRgb(decoded[0], stream.sample_aspect_ratio)
                 last = Frame(shown, to_rgb(decoded[0]), 1 / _rate(stream))
             yield last
 
@@ -779,19 +779,9 @@ class _Movie:
             av.open(str(self._silent)) as silent,
             open_output(self._partial, self._kind.container, self._ticks, last=True) as whole,
         ):
-            picture = whole.add_stream_from_template(silent.streams.video[0], opaque=True)
-            shift = self._sound_start
-            packets: Iterator[Any]
-            # a packet of overhang is no reason to encode again
-            late = track.end - shift - end
-            if track.codec in self._kind.copied and track.start >= shift and late < track.packet:
-                packets = _copied(whole, track, shift, end)
-            else:
-                packets = _encoded(whole, track, shift, end, self._kind, self._options.sound_kbps)
-            whole.start_encoding()
-            pictures = _retargeted(silent.demux(silent.streams.video[0]), picture)
-            for packet in heapq.merge(pictures, packets, key=lambda p: p.dts * p.time_base):
-                whole.mux_one(packet)
+            pictures = silent.streams.video[0]
+            start, kbps = self._sound_start, self._options.sound_kbps
+            with_sound(whole, pictures, silent.demux(pictures), track, start, end, self._kind, kbps)
 
     def discard(self) -> None:
         if self._container is not None:
@@ -825,6 +815,27 @@ def open_output(path: Path, container: str, ticks: Fraction, *, last: bool, more
     else:
         options["avoid_negative_ts"] = "disabled"  # a track that begins early would delay all others
     return av.open(f"file:{path}", "w", format=container, container_options=options)
+
+
+def with_sound(
+    whole: Any, template: Any, pictures: Iterable[Any], track: SoundTrack, shift: Fraction, end: Fraction, kind: Kind,
+    kbps: int,
+) -> None:  # fmt: skip
+    """Packets of a picture that ends at `end`, and a sound of which `shift` sounds at 0, into one file.
+
+    `template` is the stream that the packets are like. The sound is copied if it fits, else encoded.
+    """
+    picture = whole.add_stream_from_template(template, opaque=True)
+    packets: Iterator[Any]
+    # a packet of overhang is no reason to encode again
+    late = track.end - shift - end
+    if track.codec in kind.copied and track.start >= shift and late < track.packet:
+        packets = _copied(whole, track, shift, end)
+    else:
+        packets = _encoded(whole, track, shift, end, kind, kbps)
+    whole.start_encoding()
+    for packet in heapq.merge(_retargeted(pictures, picture), packets, key=lambda p: p.dts * p.time_base):
+        whole.mux_one(packet)
 
 
 def _retargeted(packets: Iterable[Any], stream: Any) -> Iterator[Any]:

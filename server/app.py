@@ -9,15 +9,21 @@ import asyncio
 import contextlib
 import tempfile
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
-from fastapi import FastAPI, HTTPException, Request, UploadFile, WebSocket
+from fastapi import FastAPI, HTTPException, UploadFile, WebSocket
 from fastapi.responses import FileResponse, PlainTextResponse, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 
 from runtime.errors import InputError
 from server import connection
+from server.api.guard import Guard
+from server.api.mount import most_bytes, mount
+from server.api.problems import handle
+from server.api.service import Service
 from server.house import House
+from server.jobs.metrics import task_metrics
 from server.wire import HEADER
 
 PAGE = Path(__file__).with_name("studio")
@@ -25,10 +31,13 @@ MAX_UPLOAD = 64 << 20  # bytes
 PART = b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%b\r\n"
 
 
-def create_app(house: House) -> FastAPI:
-    """The server's application around what it holds."""
-    app = FastAPI(title="Understudy")
-    _health(app, house)
+def create_app(house: House, service: Service | None = None) -> FastAPI:
+    """The server's application around what it holds; without a service it is live alone."""
+    app = FastAPI(title="Understudy", docs_url=None, redoc_url=None, separate_input_output_schemas=False)
+    most = partial(most_bytes, service, MAX_UPLOAD)
+    app.add_middleware(Guard, check_origin=house.check_origin, most=most)
+    handle(app)
+    _health(app, house, service)
     _characters(app, house)
     _watching(app, house)
 
@@ -36,11 +45,13 @@ def create_app(house: House) -> FastAPI:
     async def live(socket: WebSocket) -> None:
         await connection.live(socket, house)
 
+    if service is not None:
+        mount(app, house, service)
     app.mount("/", StaticFiles(directory=PAGE, html=True), name="studio")
     return app
 
 
-def _health(app: FastAPI, house: House) -> None:
+def _health(app: FastAPI, house: House, service: Service | None) -> None:
     @app.get("/healthz", response_class=PlainTextResponse)
     async def healthz() -> str:
         return "ok"
@@ -53,7 +64,8 @@ def _health(app: FastAPI, house: House) -> None:
 
     @app.get("/metrics", response_class=PlainTextResponse)
     async def metrics() -> str:
-        return house.metrics()
+        tasks = "" if service is None else await asyncio.to_thread(task_metrics, service.store)
+        return house.metrics() + tasks
 
 
 def _characters(app: FastAPI, house: House) -> None:
@@ -69,8 +81,7 @@ def _characters(app: FastAPI, house: House) -> None:
             raise HTTPException(404, str(error)) from error
 
     @app.post("/v1/characters", status_code=201)
-    async def add(request: Request, picture: UploadFile) -> dict[str, str]:
-        house.check_origin(request.headers.get("origin"), request.headers.get("host"))
+    async def add(picture: UploadFile) -> dict[str, str]:
         if picture.size is None or picture.size > MAX_UPLOAD:
             raise HTTPException(413, f"a picture may have {MAX_UPLOAD >> 20} MB")
         with tempfile.TemporaryDirectory() as folder:

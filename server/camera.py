@@ -32,6 +32,7 @@ class LiveOptions:
     intensity: float = 3.0  # 1 to 5; 3 is as acted
     mirror: bool = False
     vmc: str | None = None  # HOST:PORT that the captured motion goes to
+    virtual_camera: bool = False  # whether the character goes to a virtual camera of this machine
 
     def __post_init__(self) -> None:
         if not 1 <= self.intensity <= 5:
@@ -92,6 +93,10 @@ def live(options: LiveOptions, *, quiet: bool = False) -> None:
             from server.vmc import VmcSender
 
             house.outputs.append(VmcSender(options.vmc))
+        if options.virtual_camera:
+            from server.virtual_camera import CameraForm, CameraOut
+
+            house.screens.append(CameraOut(CameraForm()))
         house.beside.append(lambda: _perform(f"ws://{at}/v1/live", name, camera, options))
         if not quiet:
             print(f"understudy: http://{at}/stage.html?session={SESSION}  (Ctrl+C stops)", flush=True)

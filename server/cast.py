@@ -28,9 +28,10 @@ class Cast:
 
     def names(self) -> list[str]:
         """Those there are, by name; raises InputError where there is none."""
+        known = (synth.character.SUFFIX, *PICTURES)
         found = sorted(
-            p.stem for p in self._folder.iterdir() if p.suffix.lower() in (synth.character.SUFFIX, *PICTURES)
-        )
+            p.stem for p in self._folder.iterdir() if p.suffix.lower() in known and not p.name.startswith(".")
+        )  # what is just being written is hidden
         if not found:
             found = [self._add_demo()]
         return found

@@ -24,10 +24,18 @@ class LiveClient:
     """One live session. What the server says besides pictures is in `said`, newest last."""
 
     def __init__(
-        self, url: str, *, character: str | None = None, session: str | None = None, driver: Driver = "camera"
+        self,
+        url: str,
+        *,
+        character: str | None = None,
+        session: str | None = None,
+        driver: Driver = "camera",
+        reply: Kind = Kind.JPEG,
     ) -> None:
         self._url = url
-        self._hello = {"version": VERSION, "character": character, "session": session, "driver": driver}
+        self._hello = {
+            "version": VERSION, "character": character, "session": session, "driver": driver, "reply": reply.name.lower(),
+        }  # fmt: skip
         self._socket: Any = None
         self.ready: dict[str, Any] = {}
         self.said: list[dict[str, Any]] = []

@@ -143,6 +143,8 @@ async def _obey(control: Control, house: House, held: Held) -> None:
         session.send_stats()
     elif control.action == "pause":
         session.paused = bool(value)
+    elif control.action == "keyframe":
+        session.begin_anew()
     elif control.action == "character":
         await house.recast(held, str(value))
     elif control.action == "camera":

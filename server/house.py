@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 from fastapi import HTTPException, WebSocket
+from numpy.typing import NDArray
 
 from audio.voice import Voice
 from perfcap.face import MediaPipeFaces
@@ -71,11 +72,13 @@ class House:
     limits: Limits = field(default_factory=Limits)
     origins: frozenset[str] = frozenset()  # further pages that may connect
     outputs: list[Callable[[Motion], None]] = field(default_factory=list)  # what the newest session's Motion goes to
+    screens: list[Callable[[NDArray[np.uint8]], None]] = field(default_factory=list)  # and its pictures [H, W, 3]
     beside: list[Callable[[], Coroutine[Any, Any, None]]] = field(
         default_factory=list
     )  # what runs while the server does
     voice: Callable[[], Voice] | None = None  # what says a text
     live: dict[str, Held] = field(default_factory=dict)  # by key, oldest first
+    newest: str | None = None  # key of the session that moves what is outside; its threads ask
     n_watchers: int = 0
     draining: bool = False
     n_sessions: int = 0
@@ -111,6 +114,7 @@ class House:
         showing = await self.showing(name)
         session, finder = await asyncio.to_thread(self._session, hello, key, showing, lambda: call(loop, something))
         held = self.live[key] = Held(key, name, hello.driver, session, finder, something)
+        self.newest = key
         self.n_sessions += 1
         log.info("a session begins", extra={"session": held.label})
         return held
@@ -119,14 +123,23 @@ class House:
         self, hello: Hello, key: str, showing: Showing, wake: Callable[[], None]
     ) -> tuple[LiveSession, MediaPipeFaces | None]:
         def heard(motion: Motion) -> None:
-            self._hear(key, motion)
+            if key == self.newest:
+                for output in self.outputs:
+                    output(motion)
+
+        def shown(rgb: NDArray[np.uint8]) -> None:
+            if key == self.newest:
+                for screen in self.screens:
+                    screen(rgb)
 
         if hello.driver == "camera":
             finder = MediaPipeFaces()
-            return LiveSession(Seeing(finder), showing, hello.reply, wake, stages=self.stages, heard=heard), finder
+            return LiveSession(
+                Seeing(finder), showing, hello.reply, wake, stages=self.stages, heard=heard, shown=shown
+            ), finder
         echo = hello.driver == "speech"
         return SpeakingSession(
-            showing, hello.reply, wake, echo=echo, voice=self.voice, stages=self.stages, heard=heard
+            showing, hello.reply, wake, echo=echo, voice=self.voice, stages=self.stages, heard=heard, shown=shown
         ), None
 
     async def showing(self, name: str) -> Showing:
@@ -150,7 +163,7 @@ class House:
             held.forget = None
         await self._disconnect(held)
         held.session.take()  # what was for the connection before
-        held.session.reply = hello.reply
+        held.session.answer(hello.reply)
         if hello.character not in (None, held.character):
             await self.recast(held, hello.character or "")
         log.info("a session goes on", extra={"session": held.label})
@@ -189,6 +202,7 @@ class House:
         if self.live.get(held.key) is not held:
             return
         del self.live[held.key]
+        self.newest = next(reversed(self.live), None)
         if held.forget is not None:
             held.forget.cancel()
         await asyncio.to_thread(held.session.close)
@@ -222,12 +236,6 @@ class House:
             "waiting_pictures": sum(waiting for waiting, _ in depths), "unsent_messages": sum(unsent for _, unsent in depths),
         }  # fmt: skip
         return exposition(counts, levels, self.stages, "understudy")
-
-    def _hear(self, key: str, motion: Motion) -> None:
-        """From a session's thread: only the newest session moves what is outside."""
-        if self.outputs and key == next(reversed(self.live), None):
-            for output in self.outputs:
-                output(motion)
 
 
 _REST = Motion(

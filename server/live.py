@@ -13,7 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from runtime.errors import InputError
 from runtime.records import Motion
+from server.h264 import H264Reader, H264Writer, is_key
 from server.metrics import Histogram
 from server.performing import Picture, Seeing, Seen, Showing, SteadyClock
 from server.pictures import cut_out, decode, encode, encode_cut_out
@@ -30,6 +31,7 @@ log = logging.getLogger(__name__)
 
 WAITING = 2  # pictures that wait to be performed
 UNSENT = 6  # pictures that wait to be sent
+ASK_EVERY = 15  # pictures that hang on one that never came, until a key frame is asked for again
 Half = Literal["see", "show", "say"]
 UNREAD = 600  # pieces of sound and words that wait, from which on nobody reads any more: 24 s
 STAGES = ("wait", "decode", "see", "show", "encode", "whole")
@@ -79,13 +81,15 @@ class _Due:
 
     media: Media
     since: float  # when it came, seconds of the steady clock
+    after_gap: bool = False  # whether one before it never came this far
     seen: Seen | None = None
 
 
 class LiveSession:
     """Seeing and Showing in two threads between a queue of pictures and one of messages.
 
-    `wake` is called from the threads whenever `take` has something. `heard` is given every captured Motion.
+    `wake` is called from the threads whenever `take` has something. `heard` is given every captured Motion,
+    `shown` every picture [H, W, 3] of the character.
     """
 
     def __init__(
@@ -97,6 +101,7 @@ class LiveSession:
         *,
         stages: Mapping[str, Histogram] | None = None,
         heard: Callable[[Motion], None] | None = None,
+        shown: Callable[[NDArray[np.uint8]], None] | None = None,
     ) -> None:
         self.seeing = seeing
         self.showing = showing
@@ -106,8 +111,12 @@ class LiveSession:
         self.failed = False  # an error of our own ended a thread
         self.stats = Stats()
         self.watchers: set[Watcher] = set()
+        self._reader, self._writer = H264Reader(), H264Writer()
+        self._gap = False  # whether the next picture may hang on one that never came
+        self._n_hanging = 0  # pictures one after the other that did
         self._stages = stages or {name: Histogram() for name in STAGES}
         self._heard = heard
+        self._shown = shown
         self._clock = SteadyClock()
         self._ready = threading.Condition()
         self._pictures: deque[_Due] = deque()
@@ -132,10 +141,13 @@ class LiveSession:
         with self._ready:
             self.stats.received += 1
             if self.paused or self._stopped:
+                self._gap = True
                 return
-            self._pictures.append(_Due(media, time.perf_counter()))
+            self._pictures.append(_Due(media, time.perf_counter(), self._gap))
+            self._gap = False
             while len(self._pictures) > WAITING:
                 self._pictures.popleft()
+                self._pictures[0] = replace(self._pictures[0], after_gap=True)
                 self.stats.dropped += 1
             self._ready.notify_all()
 
@@ -156,6 +168,15 @@ class LiveSession:
 
         self._ask("show", change)
 
+    def answer(self, reply: Kind) -> None:
+        """Somebody else sends and reads from now on: neither side knows the other's last picture."""
+        self.reply, self._gap = reply, True
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Let the next picture hang on none before it."""
+        self._writer.begin_anew()
+
     def send_stats(self) -> None:
         self.send(say("stats", **self.stats.summary()))
 
@@ -168,8 +189,13 @@ class LiveSession:
             self._unsent.append(message)
             pictures = [m for m in self._unsent if isinstance(m, bytes) and m[0] != Kind.PCM16]
             if len(pictures) > UNSENT:
-                self._unsent.remove(pictures[0])
-                self.stats.dropped += 1
+                if pictures[0][0] != Kind.H264:
+                    pictures = pictures[:1]
+                else:  # those that follow hang on it
+                    self._writer.begin_anew()
+                for picture in pictures:
+                    self._unsent.remove(picture)
+                self.stats.dropped += len(pictures)
             elif len(self._unsent) - len(pictures) > UNREAD:
                 self._unsent.clear()
                 self.failed = self._stopped = True
@@ -244,25 +270,44 @@ class LiveSession:
             due = self._pictures.popleft()
             self._busy += 1
         found: list[Seen] = []
-        usable = self._usable(lambda: found.append(self._look(due)))
+        self._usable(lambda: found.extend(self._look(due)))
         with self._ready:
             self._ready.wait_for(lambda: self._stopped or self._seen is None)
-            if usable:
-                self._seen = _Due(due.media, due.since, found[0])
+            if found:
+                self._seen = replace(due, seen=found[0])
             else:
                 self._busy -= 1
             self._ready.notify_all()
 
-    def _look(self, due: _Due) -> Seen:
+    def _look(self, due: _Due) -> list[Seen]:
         self._stages["wait"].observe(time.perf_counter() - due.since)
         with self._timed("decode"):
-            rgb = decode(due.media)
+            rgb = decode(due.media) if due.media.kind is not Kind.H264 else self._decode_unit(due)
+        if rgb is None:
+            return []
         with self._timed("see"):
             seen = self.seeing(Picture(self._clock(due.media.time_us), rgb))
         self.stats.faceless += seen.motion.confidence == 0
         if self._heard is not None:
             self._heard(seen.motion)
-        return seen
+        return [seen]
+
+    def _decode_unit(self, due: _Due) -> NDArray[np.uint8] | None:
+        """None where it hangs on a picture that never came: then the client is asked for one that does not."""
+        if due.after_gap:
+            self._reader.lost()
+        if not self._reader.waits or is_key(due.media.payload):
+            self._n_hanging = 0
+            return self._reader(due.media.payload)
+        if self._n_hanging % ASK_EVERY == 0:
+            self.send(say("keyframe"))
+        self._n_hanging += 1
+        self.stats.dropped += 1
+        return None
+
+    def _message(self, time_us: int, rgb: NDArray[np.uint8]) -> bytes:
+        reply = self.reply
+        return pack(reply, time_us, self._writer(rgb) if reply is Kind.H264 else encode(rgb, reply))
 
     def _show(self) -> None:
         with self._ready:
@@ -276,18 +321,20 @@ class LiveSession:
         with self._timed("show"):
             rgb = self.showing(due.seen)
         with self._timed("encode"):
-            message = pack(self.reply, due.media.time_us, encode(rgb, self.reply))
+            message = self._message(due.media.time_us, rgb)
         gone = time.perf_counter() - due.since
         self._stages["whole"].observe(gone)
         self.stats.rendered += 1
         self.stats.delays_ms.append(gone * 1e3)
         self.send(message)
-        self._show_watchers(message, rgb)
+        self._show_others(message, rgb)
         with self._ready:
             self._busy -= 1
             self._ready.notify_all()
 
-    def _show_watchers(self, message: bytes, rgb: NDArray[np.uint8]) -> None:
+    def _show_others(self, message: bytes, rgb: NDArray[np.uint8]) -> None:
+        if self._shown is not None:
+            self._shown(rgb)
         watchers = list(self.watchers)
         if not watchers:
             return
@@ -297,7 +344,7 @@ class LiveSession:
             if watcher.cut_out:
                 own = (rgb, self.showing.opacity, self.showing.behind)
                 alone = alone or pack(Kind.JPEG, time_us, encode_cut_out(*cut_out(*own)))
-            elif self.reply is not Kind.JPEG:
+            elif message[0] != Kind.JPEG:
                 whole = whole or pack(Kind.JPEG, time_us, encode(rgb, Kind.JPEG))
             watcher.show(alone if watcher.cut_out else whole or message)
 

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 import logging
+from contextvars import ContextVar
 from typing import Any, Literal
 
+REQUEST: ContextVar[str | None] = ContextVar("REQUEST", default=None)  # id of the one that is being answered
 Style = Literal["text", "json"]
 _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
@@ -39,10 +41,18 @@ class Json(logging.Formatter):
         return json.dumps(line, default=str)
 
 
+def _mark(record: logging.LogRecord) -> bool:
+    """Put the id of the request that is being answered beside whatever is told meanwhile."""
+    if (request := REQUEST.get()) is not None:
+        record.request = request
+    return True
+
+
 def tell(style: Style, *, quiet: bool) -> None:
     """Send what the server tells to stderr; with `quiet` only what went wrong."""
     handler = logging.StreamHandler()
     handler.setFormatter(Json() if style == "json" else Text())
+    handler.addFilter(_mark)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)

@@ -31,12 +31,12 @@ def decode(media: Media) -> Rgb:
     if not SMALLEST_PX <= min(width, height) <= max(width, height) <= LARGEST_PX:
         raise InputError(f"a picture is {width}x{height}; wanted sides of {SMALLEST_PX} to {LARGEST_PX} px")
     try:
-        bgr = cv2.imdecode(np.frombuffer(media.payload, np.uint8), cv2.IMREAD_COLOR)
+        rgb = cv2.imdecode(np.frombuffer(media.payload, np.uint8), cv2.IMREAD_COLOR_RGB)
     except cv2.error:  # its parsers read the header in their own way
-        bgr = None
-    if bgr is None:
+        rgb = None
+    if rgb is None:
         raise InputError(f"a {media.kind.name} picture is damaged; wanted a whole one")
-    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
+    return np.asarray(rgb, np.uint8)
 
 
 def _size(media: Media) -> tuple[int, int]:

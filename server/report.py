@@ -7,6 +7,7 @@ import resource
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -99,6 +100,70 @@ class Report:
             print(f"{output}:{frames} {elapsed:.1f} s")
             for note in tally.notes:
                 print(f"note: {note}", file=sys.stderr)
+
+
+class Rows:
+    """One bar for many jobs on stderr, and what is wrong with them; the summary on stdout."""
+
+    def __init__(self, command: str, *, quiet: bool, json: bool) -> None:
+        self._command = command
+        self._quiet = quiet
+        self._json = json
+        self._begun = time.perf_counter()
+        self._bar: Any = None
+        self._task: Any = None
+        self._told: set[int] = set()
+
+    def __enter__(self) -> Rows:
+        if not self._quiet and not self._json and sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+            rows = TextColumn("{task.completed:.0f}/{task.total:.0f} rows")
+            columns = TextColumn(self._command), BarColumn(), TaskProgressColumn(), rows, TimeRemainingColumn()
+            self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
+            self._task = self._bar.add_task(self._command, total=1)
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def progress(self, done: float, total: int) -> None:
+        if self._bar is not None:
+            self._bar.update(self._task, completed=done, total=total)
+
+    def refuse(self, line: int, reason: str) -> None:
+        """Told while there is time to put it right."""
+        self._told.add(line)
+        if self._bar is not None:
+            self._bar.console.print(f"line {line}: {reason}", markup=False, highlight=False, soft_wrap=True)
+        elif not self._quiet and not self._json:
+            print(f"line {line}: {reason}", file=sys.stderr)
+
+    def done(self, report: Path, rows: Sequence[tuple[int, str]]) -> None:
+        """`rows` are lines of what was asked for, each with why it failed or nothing."""
+        elapsed = time.perf_counter() - self._begun
+        if self._bar is not None:
+            self._bar.stop()
+        failed = [(line, failure) for line, failure in rows if failure]
+        if self._json:
+            print(
+                json_format.dumps(
+                    {
+                        "command": self._command, "report": str(report), "rows": len(rows),
+                        "failed": len(failed), "seconds": round(elapsed, 3),
+                    }
+                )
+            )  # fmt: skip
+        elif not self._quiet:
+            print(f"{report}: {len(rows)} rows, {len(failed)} failed, {elapsed:.1f} s")
+            for line, failure in failed:
+                if line not in self._told:
+                    print(f"line {line}: {failure}", file=sys.stderr)
 
 
 def peak_mb() -> float:

@@ -28,7 +28,6 @@ from runtime.stage import Chain
 from server.live import Half, LiveSession
 from server.metrics import Histogram
 from server.performing import Seeing, Showing
-from server.pictures import encode
 from server.wire import Kind, Media, pack
 from synth.retarget import Retarget, RetargetOptions
 from synth.rig import Character
@@ -39,6 +38,7 @@ AHEAD_S = 0.1  # how much sooner a nod begins than the syllable it stresses; all
 MOST_WAITING = 120 * SAMPLE_RATE  # samples that may wait to be said
 MOST_TEXTS = 32  # that may wait to be said
 LATE = 3  # ticks that the session may be behind before pictures are left out
+FROZEN = 12  # pictures left out after which one is shown, however late: nobody shall take the character for dead
 
 Pcm = NDArray[np.float32]  # [T], mono, -1..1, at SAMPLE_RATE
 
@@ -121,6 +121,7 @@ class SpeakingSession(LiveSession):
         voice: Callable[[], Voice] | None = None,
         stages: Mapping[str, Histogram] | None = None,
         heard: Callable[[Motion], None] | None = None,
+        shown: Callable[[NDArray[np.uint8]], None] | None = None,
     ) -> None:
         self._echo = echo
         self._voice = voice
@@ -134,8 +135,9 @@ class SpeakingSession(LiveSession):
         self._n_ticks = 0
         self._texts: deque[str] = deque()
         self._n_interrupts = 0
+        self._n_left_out = 0  # pictures since one was shown
         self._begun = time.perf_counter()
-        super().__init__(_NO_CAMERA, showing, reply, wake, stages=stages, heard=heard)
+        super().__init__(_NO_CAMERA, showing, reply, wake, stages=stages, heard=heard, shown=shown)
 
     def push(self, media: Media) -> None:
         """Sound to be said. Raises InputError for what is none, or too much."""
@@ -189,6 +191,9 @@ class SpeakingSession(LiveSession):
             if self._ready.wait_for(lambda: self._stopped, timeout=max(0.0, due - time.perf_counter())):
                 return
         at, pcm = self._waiting.tick()
+        if not self._echo and len(self._waiting) > LATE * TICK and time.perf_counter() < due + 1 / FPS:
+            # A microphone whose clock is faster than ours, or that was held up: the next tick is due at once.
+            self._begun -= 1 / FPS
         self._ticks.append((at, pcm))
         moment = Fraction(self._n_ticks, FPS)
         self._n_ticks += 1
@@ -211,19 +216,21 @@ class SpeakingSession(LiveSession):
 
     def _draw(self, motion: Motion, due: float) -> None:
         at = self._sound_until(motion.time)
-        if time.perf_counter() - due > LATE / FPS:
+        if time.perf_counter() - due > LATE / FPS and self._n_left_out < FROZEN:
             self.stats.dropped += 1
+            self._n_left_out += 1
             return
+        self._n_left_out = 0
         with self._timed("show"):
             rgb = self.showing.draw(motion)
         with self._timed("encode"):
-            message = pack(self.reply, at, encode(rgb, self.reply))
+            message = self._message(at, rgb)
         gone = time.perf_counter() - due
         self.stats.rendered += 1
         self._stages["whole"].observe(gone)
         self.stats.delays_ms.append(gone * 1e3)
         self.send(message)
-        self._show_watchers(message, rgb)
+        self._show_others(message, rgb)
 
     def _sound_until(self, moment: Fraction) -> int:
         """Send the sound up to a moment; its capture time, us."""
@@ -231,7 +238,7 @@ class SpeakingSession(LiveSession):
         for _ in range(int(moment * FPS) - (self._n_ticks - len(self._ticks)) + 1):
             at, pcm = self._ticks.popleft()
             if self._echo:
-                self.send(pack(Kind.PCM16, at, (pcm * 32767).astype("<i2").tobytes()))
+                self.send(pack(Kind.PCM16, at, np.clip(np.rint(pcm * 32768), -32768, 32767).astype("<i2").tobytes()))
         return at
 
 

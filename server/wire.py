@@ -85,7 +85,17 @@ class Control:
     """What a client may ask for at any time."""
 
     action: Literal[
-        "character", "intensity", "camera", "mirror", "pause", "calibrate", "reset", "stats", "say", "interrupt"
+        "character",
+        "intensity",
+        "camera",
+        "mirror",
+        "pause",
+        "calibrate",
+        "reset",
+        "stats",
+        "say",
+        "interrupt",
+        "keyframe",
     ]
     value: str | float | bool | None = None
 
@@ -93,6 +103,7 @@ class Control:
 _WANTED: dict[str, Any] = {
     "character": str, "intensity": (int, float), "camera": str, "mirror": bool, "pause": bool, "calibrate": None,
     "reset": None, "stats": None, "say": str, "interrupt": None,
+    "keyframe": None,
 }  # fmt: skip
 
 
@@ -145,9 +156,9 @@ def read_hello(text: str) -> Hello:
     if value.get("version") != VERSION:
         raise WireError(Close.MALFORMED, f"the client speaks version {value.get('version')!r:.40}, wanted {VERSION}")
     reply = value.get("reply", "jpeg")
-    replies = {"jpeg": Kind.JPEG, "webp": Kind.WEBP}
+    replies = {"jpeg": Kind.JPEG, "webp": Kind.WEBP, "h264": Kind.H264}
     if not isinstance(reply, str) or reply not in replies:
-        raise WireError(Close.MALFORMED, "hello asks for a reply other than jpeg or webp")
+        raise WireError(Close.MALFORMED, "hello asks for a reply other than jpeg, webp or h264")
     driver = value.get("driver", "camera")
     drivers: dict[str, Driver] = {name: name for name in get_args(Driver)}
     if not isinstance(driver, str) or driver not in drivers:

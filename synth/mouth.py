@@ -226,10 +226,10 @@ class MouthInterior:
         cv2.polylines(mask, [polygon], True, 1, 2 * MARGIN_PX + 1, shift=4)
 
         x_axis, y_axis = A[0, :3], A[1, :3]
-        scale = float(np.sqrt(np.linalg.norm(np.cross(x_axis, y_axis))))
-        away = np.cross(x_axis, y_axis) / scale**2  # the direction of sight in the head's frame
-        away /= np.linalg.norm(away)
-        back = np.linalg.pinv(A[:, :3])  # [3, 2]
+        away = np.cross(x_axis, y_axis)  # the direction of sight in the head's frame
+        area = float(np.linalg.norm(away))
+        away, scale = away / area, area**0.5
+        back = A[:, :3].T @ np.linalg.inv(A[:, :3] @ A[:, :3].T)  # [3, 2]
         # A pixel's ray is start + x * across + y * down + t * away, t = 0 where it passes the lips.
         start, across, down = back @ (low + 0.5 - A[:, 3]), back[:, 0], back[:, 1]
         tilt = max(float(away[2]), 0.3)

@@ -62,16 +62,25 @@ def rasterise(
         sy_b, sy_c = source[b, 1] - source[a, 1], source[c, 1] - source[a, 1]
         z_b, z_c = depth[b] - depth[a], depth[c] - depth[a]
         left, right = min(ax, bx, cx), max(ax, bx, cx)
-        x0 = max(0, int(np.ceil(left - 0.5)))
-        x1 = min(W - 1, int(np.floor(right - 0.5)))
         for y in range(y0, y1 + 1):
             py = y + 0.5 - ay
-            for x in range(x0, x1 + 1):
+            # The row's part inside: each edge bounds it on one side, where its weight passes zero.
+            low, high = left, right
+            for slope, off in (
+                (ub_x, ub_y * py + 1e-5),
+                (uc_x, uc_y * py + 1e-5),
+                (-ub_x - uc_x, 1.00001 - (ub_y + uc_y) * py),
+            ):
+                if slope > 0:
+                    low = max(low, ax - off / slope)
+                elif slope < 0:
+                    high = min(high, ax - off / slope)
+                elif off < 0:
+                    high = low - 1
+            for x in range(max(0, int(np.ceil(low - 0.5))), min(W - 1, int(np.floor(high - 0.5))) + 1):
                 px = x + 0.5 - ax
                 ub = ub_x * px + ub_y * py
                 uc = uc_x * px + uc_y * py
-                if ub < -1e-5 or uc < -1e-5 or ub + uc > 1.00001:
-                    continue
                 z = depth[a] + z_b * ub + z_c * uc
                 if z < nearest[y, x]:
                     nearest[y, x] = z

@@ -40,6 +40,7 @@ from perfcap.landmarks import (
     RIGHT_LID_UPPER,
 )  # fmt: skip
 from runtime.records import ARKIT_NAMES, N_FACE, Motion
+from synth.eyes import middle
 from synth.rig import Character, smoothstep
 
 SHUT_UNITS = 0.024  # gap the face mesh still reports between closed lids, in outer-eye-corner distances
@@ -297,12 +298,12 @@ class Retarget:
 
         corners_was, corners_now = was[[upper[0], upper[-1]]], acted[[upper[0], upper[-1]]]
         centre = iris[0]
-        moved = (acted[centre] - corners_now.mean(0)) / _apart(corners_now)
-        moved -= (was[centre] - corners_was.mean(0)) / _apart(corners_was)
-        rest = (own[centre] - corners_own.mean(0)) / _apart(corners_own)
+        moved = (acted[centre] - middle(corners_now)) / _apart(corners_now)
+        moved -= (was[centre] - middle(corners_was)) / _apart(corners_was)
+        rest = (own[centre] - middle(corners_own)) / _apart(corners_own)
         place = rest + moved * IRIS_GAIN
         place[0] = np.clip(place[0], min(-IRIS_REACH, rest[0]), max(IRIS_REACH, rest[0]))
-        place = corners.mean(0) + place * _apart(corners_own)
+        place = middle(corners) + place * _apart(corners_own)
         face[list(iris)] = own[list(iris)] - own[centre] + place
 
 

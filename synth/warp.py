@@ -127,6 +127,7 @@ class WarpRenderer:
         self._fine = 2 if texture.shape[0] * texture.shape[1] <= FINE_PX else 1
         self._texture = cv2.resize(texture, None, fx=self._fine, fy=self._fine, interpolation=cv2.INTER_LANCZOS4)
         self._behind = np.ascontiguousarray(character.behind[part])
+        self._triangles = skin.triangles[shows(skin.points - low.astype(np.float32), skin.triangles, texture[..., 3])]
         self._source = (skin.points - low.astype(np.float32)) * np.float32(self._fine)
         self._eyes = [Eye(character, parts, skin) for parts in EYES]
         self._mouth = Mouth(character)
@@ -196,9 +197,21 @@ class WarpRenderer:
 
         sampling = np.full((*self._behind.shape[:2], 2), OUTSIDE, np.float32)
         nearest = np.full(sampling.shape[:2], FAR, np.float32)
-        rasterise(target, self._source, depth, self._skin.triangles, sampling, nearest)
+        rasterise(target, self._source, depth, self._triangles, sampling, nearest)
         over = cv2.remap(self._texture, sampling, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
         return np.asarray(over, np.uint8)
+
+
+def shows(points: NDArray[np.float32], triangles: NDArray[np.int32], opacity: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Which triangles [T, 3] of points [V, 2] px may hold anything of what is seen in a picture [H, W]."""
+    import cv2
+
+    H, W = opacity.shape
+    seen = cv2.integral((opacity > 0).astype(np.uint8))
+    corners = points[triangles]  # [T, 3, 2]
+    x0, y0 = (np.clip(np.floor(corners[..., k].min(1)).astype(int) - 1, 0, n) for k, n in ((0, W), (1, H)))
+    x1, y1 = (np.clip(np.ceil(corners[..., k].max(1)).astype(int) + 1, 0, n) for k, n in ((0, W), (1, H)))
+    return np.asarray(seen[y1, x1] - seen[y0, x1] - seen[y1, x0] + seen[y0, x0] > 0)
 
 
 def _box(points: NDArray[np.float32]) -> tuple[int, int, int, int]:

@@ -59,18 +59,24 @@ export function everyPicture(video, each) {
   return () => { on = false; };
 }
 
-// What the video shows now as a JPEG blob.
+// What the video shows now, no larger than is sent, with even sides.
 export class Shrinker {
   constructor() {
     this.canvas = new OffscreenCanvas(16, 16);
     this.paint = this.canvas.getContext("2d", { alpha: false });
   }
 
-  jpeg(video) {
+  take(video) {
     const scale = Math.min(1, LONGEST_PX / Math.max(video.videoWidth, video.videoHeight));
-    const width = Math.max(16, Math.round(video.videoWidth * scale)), height = Math.max(16, Math.round(video.videoHeight * scale));
+    const [width, height] = [video.videoWidth, video.videoHeight].map((side) => Math.max(16, 2 * Math.round(side * scale / 2)));
     if (this.canvas.width !== width || this.canvas.height !== height) Object.assign(this.canvas, { width, height });
     this.paint.drawImage(video, 0, 0, width, height);
-    return this.canvas.convertToBlob({ type: "image/jpeg", quality: QUALITY });
+    return this.canvas;
+  }
+
+  // As the bytes of a JPEG.
+  async jpeg(video) {
+    const blob = await this.take(video).convertToBlob({ type: "image/jpeg", quality: QUALITY });
+    return new Uint8Array(await blob.arrayBuffer());
   }
 }

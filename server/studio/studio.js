@@ -1,6 +1,7 @@
 // The studio: the camera's pictures go out over /v1/live, the character's come back (docs/protocol.md).
 
-import { JPEG, PCM16, Wire } from "./wire.js";
+import { H264, JPEG, PCM16, WEBP, Wire } from "./wire.js";
+import { Decoder, Encoder, isAble } from "./h264.js";
 import { Shrinker, everyPicture, openCamera, openMicrophone, whyNoCamera, whyNoMicrophone } from "./camera.js";
 import { Microphone, Take } from "./take.js";
 
@@ -9,7 +10,7 @@ const actor = $("actor"), canvas = $("character"), paint = canvas.getContext("2d
 const FPS = 30, IN_FLIGHT = 2, FORGOTTEN_MS = 500; // a picture not answered by then was dropped
 const MEASURED = 300; // pictures that the meters tell of
 
-const state = { wire: null, camera: null, microphone: null, take: null, character: null, stopPictures: null, faceless: 0 };
+const state = { wire: null, encoder: null, decoder: null, camera: null, microphone: null, take: null, character: null, stopPictures: null, rendered: 0, faceless: 0 };
 const session = sessionKey();
 const shrinker = new Shrinker();
 const inFlight = new Map(); // capture time, us -> when it was sent, ms
@@ -32,6 +33,8 @@ function say(text, isError = false) {
   if ($("status").textContent !== text) $("status").textContent = text;
   $("status").classList.toggle("error", isError);
 }
+
+const sayLive = () => say(state.take ? "Recording. Press Stop recording when you are done." : "Live. Act, and press Record when you are ready.");
 
 // Characters
 
@@ -71,8 +74,15 @@ async function choose(name) {
 }
 
 function draw(image) {
-  if (canvas.width !== image.width || canvas.height !== image.height) Object.assign(canvas, { width: image.width, height: image.height });
+  const width = image.displayWidth ?? image.width, height = image.displayHeight ?? image.height;
+  if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+  shape(canvas, width, height);
   paint.drawImage(image, 0, 0);
+}
+
+// The frame around a picture or video takes its shape.
+function shape(inside, width, height) {
+  inside.parentElement.style.setProperty("--ratio", width / height);
 }
 
 async function addPicture(file) {
@@ -83,7 +93,7 @@ async function addPicture(file) {
   try {
     const answer = await fetch("/v1/characters", { method: "POST", body: form });
     const body = await answer.json().catch(() => ({}));
-    if (!answer.ok) return say(`${body.detail ?? "The picture could not be used"}. Try another picture with one clear face.`, true);
+    if (!answer.ok) return say(`${body.error ?? "The picture could not be used"}. Try another picture with one clear face.`, true);
     await loadCast(body.name);
     say(`${body.name} is ready.`);
   } catch {
@@ -98,6 +108,7 @@ async function start() {
   const seen = $("driver").value === "camera";
   $("start").disabled = true;
   say(seen ? "Waiting for the camera …" : "Waiting for the microphone …");
+  const inH264 = await isAble();
   try {
     state.camera = await (seen ? openCamera() : openMicrophone());
   } catch (error) {
@@ -107,9 +118,10 @@ async function start() {
   }
   $("start").textContent = seen ? "Stop camera" : "Stop microphone";
   $("driver").disabled = true;
+  lead("record");
   listen();
   watchTracks();
-  connect();
+  connect(inH264);
   if (seen) await see();
   else await state.microphone.hear((pcm, capturedMs) => {
     if (state.wire?.isReady) state.wire.media(PCM16, Math.round(capturedMs * 1000), new Uint8Array(pcm.buffer));
@@ -119,6 +131,7 @@ async function start() {
 async function see() {
   actor.srcObject = state.camera;
   await actor.play();
+  shape(actor, actor.videoWidth, actor.videoHeight);
   $("you").classList.remove("off");
   state.stopPictures = everyPicture(actor, sendPicture);
 }
@@ -132,7 +145,7 @@ function watchTracks() {
   const [camera] = state.camera.getVideoTracks(), [sound] = state.camera.getAudioTracks();
   camera?.addEventListener("ended", () => stop("The camera stopped. Plug it in again, then press Start camera.", true));
   camera?.addEventListener("mute", () => say("The camera sends no pictures. Wake it, or press Stop and Start camera.", true));
-  camera?.addEventListener("unmute", () => say("Live."));
+  camera?.addEventListener("unmute", sayLive);
   sound?.addEventListener("ended", () => camera ? say("The microphone stopped; you go on without sound. Stop and start the camera to get it back.", true)
     : stop("The microphone stopped. Plug it in again, then press Start.", true));
 }
@@ -144,38 +157,53 @@ function stop(text, isError = false) {
   $("you").classList.add("off");
   if (state.take) finishTake();
   state.microphone?.close();
-  state.wire?.close();
-  Object.assign(state, { camera: null, microphone: null, wire: null, stopPictures: null });
+  for (const part of [state.wire, state.encoder, state.decoder]) part?.close();
+  Object.assign(state, { camera: null, microphone: null, wire: null, encoder: null, decoder: null, stopPictures: null });
   $("driver").disabled = false;
   nameStart();
+  lead("start");
   delays.length = heldBack = 0;
   for (const id of ["server", "dropped"]) $(id).textContent = "–";
   $("record").disabled = $("calibrate").disabled = true;
   say(text, isError);
 }
 
-function connect() {
+function connect(inH264) {
   say("Connecting …");
-  const wire = state.wire = new Wire({ character: state.character, session, driver: $("driver").value });
+  const wire = state.wire = new Wire({ character: state.character, session, driver: $("driver").value, reply: inH264 ? "h264" : "jpeg" });
+  if (inH264) {
+    state.encoder = new Encoder((timeUs, unit) => wire.media(H264, timeUs, unit), () => {}); // what it cannot do goes as JPEG
+    state.decoder = new Decoder(shown, () => wire.ask("keyframe"));
+  }
   wire.onready = () => {
     inFlight.clear();
+    if (state.encoder) state.encoder.isKeyWanted = true;
     if (wire.driver === "camera") wire.ask("mirror", $("mirror").checked);
     wire.ask("intensity", Number($("intensity").value));
     wire.ask("camera", $("view").value);
     $("record").disabled = false;
     $("calibrate").disabled = wire.driver !== "camera";
-    say(state.take ? "Recording." : "Live.");
+    sayLive();
   };
   wire.onpicture = show;
   wire.onsaid = (message) => {
     if (message.type === "error") say(message.message, true);
     if (message.type === "stats") meter(message);
+    if (message.type === "keyframe" && state.encoder) state.encoder.isKeyWanted = true;
   };
-  wire.onlost = ({ code, reason, again }) => {
+  wire.onlost = ({ code, reason, again, tries }) => {
     if (code === 4409) return stop("You went on in another tab. Press Start camera to perform here again.", true);
     if (!again) return stop(`${reason || "The connection was refused"}. Load the page again.`, true);
-    say(state.take ? "The connection was lost; connecting again. The take goes on." : "The connection was lost; connecting again …", true);
+    say(whyLost(code, reason, tries) + (state.take ? " The take goes on." : ""), true);
   };
+}
+
+// In words, while the page tries again by itself.
+function whyLost(code, reason, tries) {
+  if (code === 1001) return "The server stopped. Start it again, and you go on here.";
+  if (reason) return `The server refuses: ${reason}. Trying again …`;
+  if (tries > 4) return "The server does not answer. See that `understudy serve` runs; you go on as soon as it does.";
+  return "The connection was lost; connecting again …";
 }
 
 function sendPicture(capturedMs) {
@@ -189,23 +217,29 @@ function sendPicture(capturedMs) {
   }
   const timeUs = Math.round(capturedMs * 1000);
   inFlight.set(timeUs, now);
-  shrinker.jpeg(actor).then((blob) => wire.picture(JPEG, timeUs, blob), () => inFlight.delete(timeUs));
+  if (state.encoder?.isOpen) state.encoder.put(shrinker.take(actor), timeUs);
+  else shrinker.jpeg(actor).then((bytes) => wire.media(JPEG, timeUs, bytes), () => inFlight.delete(timeUs));
 }
 
-async function show(timeUs, blob) {
+async function show(kind, timeUs, bytes) {
   for (const sent of inFlight.keys()) if (sent <= timeUs) inFlight.delete(sent);
-  const image = await createImageBitmap(blob);
-  if (timeUs > newest || timeUs < newest - 5e6) { // decoding may overtake; a clock may begin anew
-    newest = timeUs;
-    draw(image);
-    canvas.dataset.time = timeUs; // when what is shown was captured, us
-    shownThisSecond += 1;
-    requestAnimationFrame(() => {
-      delays.push(performance.now() - timeUs / 1000);
-      if (delays.length > MEASURED) delays.shift();
-    });
-  }
+  if (kind === H264) return state.decoder?.put(timeUs, bytes);
+  const image = await createImageBitmap(new Blob([bytes], { type: kind === WEBP ? "image/webp" : "image/jpeg" }));
+  shown(timeUs, image);
   image.close();
+}
+
+// An image, or a video's frame, that was captured then.
+function shown(timeUs, image) {
+  if (!state.wire || timeUs <= newest && timeUs >= newest - 5e6) return; // decoding may overtake; a clock may begin anew
+  newest = timeUs;
+  draw(image);
+  canvas.dataset.time = timeUs; // when what is shown was captured, us
+  shownThisSecond += 1;
+  requestAnimationFrame(() => {
+    delays.push(performance.now() - timeUs / 1000);
+    if (delays.length > MEASURED) delays.shift();
+  });
 }
 
 // Meters
@@ -218,10 +252,11 @@ function quantile(q) {
 function meter(stats) {
   $("dropped").textContent = stats.dropped + heldBack;
   $("server").textContent = `${Math.round(stats.p50_ms)} ms`;
-  const lost = stats.faceless - state.faceless;
+  const seen = stats.rendered - state.rendered, lost = stats.faceless - state.faceless;
+  state.rendered = stats.rendered;
   state.faceless = stats.faceless;
-  if (lost > 10) say("No face is seen. Face the camera, with light from the front.", true);
-  else if ($("status").textContent.startsWith("No face")) say(state.take ? "Recording." : "Live.");
+  if (seen > 0 && lost > 0.7 * seen) say("No face is seen. Face the camera, with light from the front.", true);
+  else if ($("status").textContent.startsWith("No face")) sayLive();
 }
 
 setInterval(() => {
@@ -229,6 +264,7 @@ setInterval(() => {
   shownThisSecond = 0;
   $("delay").textContent = delays.length ? `${Math.round(quantile(0.5))} ms` : "–";
   $("delay-worst").textContent = delays.length ? `1 in 100: ${Math.round(quantile(0.99))} ms` : "";
+  if (state.take && delays.length) state.microphone?.follow(quantile(0.5));
   if (state.take) $("clock").textContent = `${Math.floor(state.take.seconds / 60)}:${String(Math.floor(state.take.seconds % 60)).padStart(2, "0")}`;
   state.wire?.ask("stats");
 }, 1000);
@@ -242,7 +278,7 @@ function record() {
   $("record").textContent = "Stop recording";
   $("record").classList.add("on");
   $("clock").hidden = false;
-  say("Recording.");
+  sayLive();
 }
 
 async function finishTake() {
@@ -271,11 +307,18 @@ function mirror() {
   actor.classList.toggle("mirrored", $("mirror").checked);
 }
 
+// Which button is the next to be pressed.
+function lead(id) {
+  for (const button of ["start", "record"]) $(button).classList.toggle("first", button === id);
+  $("keys-hint").hidden = id === "start";
+}
+
 function nameStart() {
   $("start").textContent = $("driver").value === "camera" ? "Start camera" : "Start microphone";
 }
 
 $("start").addEventListener("click", start);
+actor.addEventListener("resize", () => shape(actor, actor.videoWidth, actor.videoHeight)); // a phone that was turned
 $("driver").addEventListener("change", nameStart);
 $("record").addEventListener("click", record);
 $("calibrate").addEventListener("click", calibrate);
@@ -294,7 +337,7 @@ for (const name of ["dragover", "drop", "dragleave"]) {
   });
 }
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("select, input:not([type=checkbox], [type=radio], [type=range])")) return;
+  if (!$("stage").checkVisibility() || event.ctrlKey || event.metaKey || event.altKey || event.target.matches("select, input:not([type=checkbox], [type=radio], [type=range])")) return;
   const key = event.key.toLowerCase();
   if (key === "r" && !$("record").disabled) record();
   if (key === "n" && !$("calibrate").disabled) calibrate();

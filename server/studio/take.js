@@ -2,6 +2,7 @@
 
 const TYPES = ["video/mp4;codecs=avc1.42E01F,mp4a.40.2", "video/mp4;codecs=avc1,opus", "video/mp4", "video/webm;codecs=vp9,opus", "video/webm"];
 const LONGEST_DELAY_S = 2;
+const APART_S = 0.015; // sound and picture of a take, before the one follows the other
 
 // The microphone as it is heard: how loud, and a delayed copy for the recording.
 export class Microphone {
@@ -36,6 +37,12 @@ export class Microphone {
   delayed(ms) {
     this.delay.delayTime.value = Math.min(LONGEST_DELAY_S, ms / 1000);
     return this.out.stream.getAudioTracks();
+  }
+
+  // Pictures are later now, or less late: so is the sound, so slowly that nobody hears it.
+  follow(ms) {
+    const wanted = Math.min(LONGEST_DELAY_S, ms / 1000), now = this.delay.delayTime;
+    if (Math.abs(wanted - now.value) > APART_S) now.setTargetAtTime(wanted, this.context.currentTime, 1.5);
   }
 
   close() { this.context.close(); }

@@ -1,15 +1,13 @@
 // The client's end of /v1/live (docs/protocol.md): a hello, then pictures with their times, and JSON.
 // A lost connection is taken up again under the same session.
 
-export const VERSION = 1, HEADER = 9, JPEG = 1, WEBP = 2, PCM16 = 4;
+export const VERSION = 1, HEADER = 9, JPEG = 1, WEBP = 2, H264 = 3, PCM16 = 4;
 const AGAIN_MS = [100, 250, 500, 1000, 2000];
 const FINAL = [4400, 4403, 4409]; // trying again would end the same way
 
 export class Wire {
-  constructor({ character, session, driver = "camera" }) {
-    this.driver = driver;
-    this.character = character;
-    this.session = session;
+  constructor({ character, session, driver = "camera", reply = "jpeg" }) {
+    Object.assign(this, { character, session, driver, reply });
     this.isReady = false;
     this.tries = 0;
     this.onready = this.onpicture = this.onsaid = this.onlost = () => {};
@@ -21,7 +19,7 @@ export class Wire {
     const scheme = location.protocol === "https:" ? "wss" : "ws";
     const socket = this.socket = new WebSocket(`${scheme}://${location.host}/v1/live`);
     socket.binaryType = "arraybuffer";
-    socket.onopen = () => socket.send(JSON.stringify({ type: "hello", version: VERSION, character: this.character, session: this.session, driver: this.driver }));
+    socket.onopen = () => socket.send(JSON.stringify({ type: "hello", version: VERSION, character: this.character, session: this.session, driver: this.driver, reply: this.reply }));
     socket.onmessage = ({ data }) => (typeof data === "string" ? this.said(JSON.parse(data)) : this.shown(data));
     socket.onclose = ({ code, reason }) => {
       if (socket !== this.socket || this.closed) return;
@@ -48,14 +46,11 @@ export class Wire {
 
   shown(data) {
     const view = new DataView(data);
-    const type = view.getUint8(0) === WEBP ? "image/webp" : "image/jpeg";
-    this.onpicture(Number(view.getBigInt64(1)), new Blob([new Uint8Array(data, HEADER)], { type }));
+    this.onpicture(view.getUint8(0), Number(view.getBigInt64(1)), new Uint8Array(data, HEADER));
   }
 
-  // What is written already and not yet on its way, bytes.
-  get waiting() { return this.socket.bufferedAmount; }
-
-  async picture(kind, timeUs, blob) { this.media(kind, timeUs, new Uint8Array(await blob.arrayBuffer())); }
+  // A socket that is being closed says so later.
+  get isOpen() { return this.isReady && this.socket.readyState === WebSocket.OPEN; }
 
   media(kind, timeUs, payload) {
     const message = new Uint8Array(HEADER + payload.length);
@@ -63,12 +58,12 @@ export class Wire {
     view.setUint8(0, kind);
     view.setBigInt64(1, BigInt(timeUs));
     message.set(payload, HEADER);
-    if (this.isReady) this.socket.send(message);
+    if (this.isOpen) this.socket.send(message);
   }
 
   ask(type, value) {
     if (type === "character") this.character = value;
-    if (this.isReady) this.socket.send(JSON.stringify(value === undefined ? { type } : { type, value }));
+    if (this.isOpen) this.socket.send(JSON.stringify(value === undefined ? { type } : { type, value }));
   }
 
   close() {

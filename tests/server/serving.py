@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -47,9 +48,18 @@ class Running:
         return len(os.listdir(proc / "fd")), len(os.listdir(proc / "task")), int(resident[1]) // 1024
 
 
+def apart(data: Path, folder: Path) -> Path:
+    """A data folder of its own with the same characters: two servers do not share one."""
+    shutil.copytree(data / "characters", folder / "apart" / "characters")
+    return folder / "apart"
+
+
 @contextmanager
 def serving(data: Path, *, options: tuple[str, ...] = (), limits: str | None = None) -> Iterator[Running]:
-    """`understudy serve` until the end of the block. `limits`: arguments of `server.house.Limits` instead."""
+    """`understudy serve` until the end of the block, by itself without workers.
+
+    `limits`: arguments of `server.house.Limits` instead of options.
+    """
     command = [
         sys.executable,
         "-m",
@@ -61,6 +71,8 @@ def serving(data: Path, *, options: tuple[str, ...] = (), limits: str | None = N
         "json",
         "--data",
         str(data),
+        "--workers",
+        "0",
         *options,
     ]
     if limits is not None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from perfcap.expression import template
 from perfcap.face import FaceMesh
 from runtime.records import Motion
+from server.h264 import H264Writer, is_key
 from server.live import UNREAD, UNSENT, WAITING, LiveSession, Watcher
 from server.performing import Picture, Seeing, Seen, Showing
 from server.pictures import encode
@@ -151,6 +152,64 @@ def test_another_character_goes_on_from_the_next_picture(session: LiveSession, g
     session.cast(Grey(200))
     gated.go.release()
     until(lambda: isinstance(session.showing, Grey) and session.showing._grey == 200)
+
+
+def units(n: int) -> list[bytes]:
+    writer = H264Writer()
+    return [writer(np.full((16, 16, 3), 9 * i, np.uint8)) for i in range(n)]
+
+
+def test_where_a_unit_of_h264_was_dropped_a_key_frame_is_asked_for_and_awaited(
+    session: LiveSession, gated: Gated
+) -> None:
+    stream = units(7)
+    session.push(Media(Kind.H264, 0, stream[0]))
+    until(lambda: session.depths[0] == 0)
+    for i in range(1, 5):
+        session.push(Media(Kind.H264, i, stream[i]))  # two of them are dropped, and what is left hangs on them
+    gated.go.release()
+    until(lambda: session.stats.dropped == 4)
+    session.push(Media(Kind.H264, 5, stream[5]))
+    session.push(Media(Kind.H264, 6, units(1)[0]))
+    gated.go.release()
+    until(lambda: session.stats.rendered == 2)
+    until(lambda: session.depths[1] == 3)
+    sent = session.take()
+    assert [unpack(m).time_us for m in sent if isinstance(m, bytes)] == [0, 6]
+    assert [m for m in sent if isinstance(m, str)] == ['{"type":"keyframe"}']
+    assert (session.stats.dropped, session.stats.refused) == (5, 0)
+    session.paused = True
+    session.push(Media(Kind.H264, 7, stream[1]))
+    session.paused = False
+    session.push(Media(Kind.H264, 8, stream[2]))
+    until(lambda: session.stats.dropped == 6)
+    assert session.take() == ['{"type":"keyframe"}']
+
+
+def test_h264_that_comes_back_begins_anew_for_a_new_reader_and_where_one_is_not_read(
+    session: LiveSession, gated: Gated
+) -> None:
+    def perform(i: int) -> None:
+        gated.go.release()
+        session.push(media(i))
+        until(lambda: session.stats.rendered == i + 1)
+        until(lambda: bool(session.depths[1]) or session.stats.dropped > 0)
+
+    def keys() -> list[bool]:
+        return [is_key(unpack(m).payload) for m in session.take() if isinstance(m, bytes)]
+
+    session.answer(Kind.H264)
+    for i in range(3):
+        perform(i)
+    assert keys() == [True, False, False]
+    session.answer(Kind.H264)
+    perform(3)
+    assert keys() == [True]
+    for i in range(4, 4 + UNSENT + 2):
+        perform(i)
+    session.finish(5)
+    assert keys() == [True]  # the others are gone, since they hung on the oldest
+    assert session.stats.dropped == UNSENT + 1
 
 
 def test_whoever_looks_on_gets_the_newest_picture_only_whole_or_cut_out(session: LiveSession, gated: Gated) -> None:

@@ -23,9 +23,10 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from server.client import LiveClient
+from server.h264 import H264Reader, H264Writer, is_key
 from server.pictures import decode, encode
 from server.wire import Kind, pack, say
-from tests.server.serving import Running, serving
+from tests.server.serving import Running, apart, serving
 
 Rgb = NDArray[np.uint8]
 pytestmark = pytest.mark.slow
@@ -272,7 +273,8 @@ def test_a_flood_is_stopped_and_another_session_goes_on(server: Running, face: R
 
 def test_pictures_without_end_or_sense_do_not_take_the_server_down(server: Running, face: Rgb) -> None:
     rng = np.random.default_rng(5)
-    whole = {kind: encode(face[:128, :128], kind) for kind in (Kind.JPEG, Kind.WEBP)}
+    small = face[:128, :128]
+    whole = {Kind.JPEG: encode(small, Kind.JPEG), Kind.WEBP: encode(small, Kind.WEBP), Kind.H264: H264Writer()(small)}
 
     def broken(kind: Kind) -> bytes:
         data = bytearray(whole[kind])
@@ -282,10 +284,9 @@ def test_pictures_without_end_or_sense_do_not_take_the_server_down(server: Runni
 
     async def go() -> dict[str, Any]:
         async with LiveClient(server.url) as live:
-            for i in range(60):
-                await live.picture(
-                    broken(Kind.JPEG if i % 2 else Kind.WEBP), i * 33_333, Kind.JPEG if i % 2 else Kind.WEBP
-                )
+            for i in range(90):
+                kind = (Kind.JPEG, Kind.WEBP, Kind.H264)[i % 3]
+                await live.picture(broken(kind), i * 33_333, kind)
                 await asyncio.sleep(0.02)
             await live.picture(encode(face, Kind.JPEG), 7_000_000)
             while (await live.receive()).time_us != 7_000_000:
@@ -296,6 +297,44 @@ def test_pictures_without_end_or_sense_do_not_take_the_server_down(server: Runni
             return live.said[-1]
 
     assert run(go)["refused"] > 5
+
+
+def test_h264_goes_in_and_comes_back_and_the_camera_may_change_its_size(server: Running, face: Rgb) -> None:
+    """In access units, of which only the first can be decoded by itself; a connection taken up again begins anew."""
+    pictures = [face] * 3 + [face[:240, 20:260]] * 3
+
+    async def go() -> tuple[list[int], float, list[bool]]:
+        writer, reader = H264Writer(), H264Reader()
+        times: list[int] = []
+        async with LiveClient(server.url, session="units", reply=Kind.H264, character="eileen") as live:
+            for i, rgb in enumerate(pictures):
+                await live.picture(writer(rgb), i * 40_000, Kind.H264)
+                media = await live.receive()
+                assert media.kind is Kind.H264
+                back = reader(media.payload)
+                times.append(media.time_us)
+            live._socket.transport.abort()
+        keys = []
+        async with LiveClient(server.url, session="units", reply=Kind.H264) as live:
+            await live.picture(
+                writer(face[:240, 20:260]), 900_000, Kind.H264
+            )  # hangs on what this connection never sent
+            while {"type": "keyframe"} not in live.said:
+                await live.ask("stats")
+                with suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(live.receive(), 0.2)
+            writer.begin_anew()
+            for i in range(3):
+                if i == 2:
+                    await live.ask("keyframe")
+                await live.picture(writer(face[:240, 20:260]), 1_000_000 + i * 40_000, Kind.H264)
+                keys.append(is_key((await live.receive()).payload))
+        return times, float(np.abs(back.astype(int) - face).mean()), keys
+
+    times, difference, keys = run(go)
+    assert times == [i * 40_000 for i in range(6)]
+    assert difference < 25  # the character, who is the performer
+    assert keys == [True, False, True]
 
 
 def test_a_slow_reader_loses_its_own_pictures_and_nobody_else_s(server: Running, face: Rgb) -> None:
@@ -424,7 +463,7 @@ def test_characters_are_listed_shown_added_and_refused(at: str, face: Rgb, tmp_p
         f"http://{at}/v1/characters", files={"picture": ("dark.png", (tmp_path / "dark.png").read_bytes())}, timeout=120
     )
     assert refused.status_code == 422
-    assert refused.json()["detail"] == "dark.png shows no face; wanted one at least 64 px wide"
+    assert refused.json()["error"] == "dark.png shows no face; wanted one at least 64 px wide"
     assert httpx.get(f"http://{at}/v1/characters/..%2F..%2Fetc/picture").status_code == 404
 
 
@@ -437,7 +476,7 @@ def test_the_page_and_the_figures_are_served(at: str) -> None:
     assert httpx.get(f"http://{at}/readyz").text == "ok"
 
 
-def test_told_to_stop_it_finishes_what_came_says_so_and_stops(data: Path, face: Rgb) -> None:
+def test_told_to_stop_it_finishes_what_came_says_so_and_stops(data: Path, face: Rgb, tmp_path: Path) -> None:
     async def go(server: Running) -> tuple[int, int]:
         async with LiveClient(server.url) as live:
             await live.picture(encode(face, Kind.JPEG), 0)
@@ -453,7 +492,7 @@ def test_told_to_stop_it_finishes_what_came_says_so_and_stops(data: Path, face: 
                     n += 1
             return n, int(live._socket.close_code or 0)
 
-    with serving(data) as server:
+    with serving(apart(data, tmp_path)) as server:
         assert run(lambda: go(server)) == (1, 1001)
         server.process.wait(60)
         lines = [json.loads(line) for line in server.log.read_text().splitlines() if line.startswith("{")]

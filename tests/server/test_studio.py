@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import os
-import shutil
+import signal
+import time
 import wave
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,40 +31,53 @@ from server.wire import Kind
 from synth.retarget import Retarget, RetargetOptions
 from synth.rig import rig
 from synth.warp import WarpRenderer
-from tests.server.serving import Running, serving
+from tests.server.browsing import asleep, chromium, firefox, limited
+from tests.server.serving import Running, apart, serving
 
 Rgb = NDArray[np.uint8]
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        os.environ.get("UNDERSTUDY_BROWSER") != "1",
-        reason="the browser's driver has been seen to spin for minutes on a busy machine; UNDERSTUDY_BROWSER=1 runs these",
-    ),
-]
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = pytest.mark.slow
 SHOTS = os.environ.get("UNDERSTUDY_SCREENSHOTS")  # a folder to keep pictures of the page in; docs/images has some
 
-# What the page sends is kept by its capture time, so that what the canvas shows can be compared with it.
+# What the page sends is kept by its capture time, so that what the canvas shows can be compared with it: as it goes
+# into the encoder, where `keeps` is set, since a unit of H.264 is no picture by itself.
 # `dropped` cuts the connection as a network does: without a word of goodbye that the page could hear.
 KEEP_SENT = """
   window.sent = new Map();
+  window.kinds = new Set();
+  const keep = (time, bytes) => {
+    window.sent.set(time, bytes);
+    if (window.sent.size > 300) window.sent.delete(window.sent.keys().next().value);
+  };
   const close = WebSocket.prototype.close;
   window.dropped = () => close.call(window.last, 4000);
   const send = WebSocket.prototype.send;
   WebSocket.prototype.send = function (message) {
     window.last = this;
-    if (message instanceof Uint8Array) window.sent.set(String(new DataView(message.buffer).getBigInt64(1)), message.slice(9));
-    if (window.sent.size > 300) window.sent.delete(window.sent.keys().next().value);
+    if (message instanceof Uint8Array) {
+      window.kinds.add(message[0]);
+      if (message[0] === 1) keep(String(new DataView(message.buffer).getBigInt64(1)), message.slice(9));
+    }
     return send.call(this, message);
   };
+  if (window.VideoEncoder) {
+    const encode = VideoEncoder.prototype.encode;
+    VideoEncoder.prototype.encode = function (frame, options) {
+      if (window.keeps) {
+        const canvas = new OffscreenCanvas(frame.displayWidth, frame.displayHeight), time = String(frame.timestamp);
+        canvas.getContext("2d").drawImage(frame, 0, 0);
+        canvas.convertToBlob({ type: "image/jpeg", quality: 0.9 }).then((blob) => blob.arrayBuffer()).then((bytes) => keep(time, new Uint8Array(bytes)));
+      }
+      return encode.call(this, frame, options);
+    };
+  }
 """
-# Pairs of what was sent and what the canvas showed of it, with the time of showing, for at least so long and so many.
-SAMPLE = """async ([leastMs, leastN, mostMs]) => {
+# Pairs of what was sent and what the canvas showed of it, with the time of showing, for some time.
+SAMPLE = """async (ms) => {
   const canvas = document.getElementById("character"), small = document.createElement("canvas"), out = [], begun = performance.now();
   Object.assign(small, { width: 256, height: Math.round(256 * canvas.height / canvas.width) });
   const base64 = (bytes) => btoa(Array.from(bytes, (b) => String.fromCharCode(b)).join(""));
   let last = canvas.dataset.time;
-  for (let now = begun; now < begun + mostMs && (now < begun + leastMs || out.length < leastN); now = performance.now()) {
+  while (performance.now() < begun + ms) {
     await new Promise((done) => setTimeout(done, 80));
     if (canvas.dataset.time === last || !window.sent.has(canvas.dataset.time)) continue;
     last = canvas.dataset.time;
@@ -105,8 +119,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "characters").mkdir()
     for name, portrait in (("astronaut", ASTRONAUT), ("admiral", ADMIRAL)):
         Image.fromarray(portrait.load()).save(folder / "characters" / f"{name}.png")
-    tall = np.asarray(cv2.copyMakeBorder(ASTRONAUT.load()[:, 96:416], 0, 60, 0, 0, cv2.BORDER_REPLICATE), np.uint8)
-    Image.fromarray(tall).save(folder / "characters" / "tall.png")
+    Image.fromarray(np.ascontiguousarray(ASTRONAUT.load()[:, 104:392])).save(folder / "characters" / "tall.png")
     return folder
 
 
@@ -116,21 +129,21 @@ def server(data: Path) -> Iterator[Running]:
         yield running
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(autouse=True)
+def limit() -> Iterator[None]:
+    with limited():
+        yield
+
+
+@pytest.fixture
 def browser(camera: Path) -> Iterator[Any]:
-    api = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser; pip install playwright")
-    if CHROMIUM is None:
-        pytest.skip("there is no Chromium; apt-get install chromium")
-    with api.sync_playwright() as playwright:
-        arguments = [
-            "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync", "--disable-background-networking",
-            "--disable-component-update", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream",
-            f"--use-file-for-fake-video-capture={camera}",
-            f"--use-file-for-fake-audio-capture={camera.with_name('microphone.wav')}",
-        ]  # fmt: skip
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+    """A Chromium whose camera is the film."""
+    films = (
+        f"--use-file-for-fake-video-capture={camera}",
+        f"--use-file-for-fake-audio-capture={camera.with_name('microphone.wav')}",
+    )
+    with chromium("--use-fake-ui-for-media-stream", *films) as found:
         yield found
-        found.close()
 
 
 @dataclass
@@ -141,17 +154,32 @@ class Studio:
     errors: list[str] = field(default_factory=list)
 
     def says(self, text: str, within_ms: int = 60_000) -> None:
-        self.page.wait_for_function(
-            "text => document.getElementById('status').textContent.includes(text)", arg=text, timeout=within_ms
-        )
+        self.wait("text => document.getElementById('status').textContent.includes(text)", text, within_ms)
+
+    def wait(self, until: str, with_: Any = None, within_ms: int = 60_000) -> None:
+        """By a timer: a page that draws nothing may have no animation frames."""
+        self.page.wait_for_function(until, arg=with_, timeout=within_ms, polling=100)
 
     def begin(self) -> None:
         self.page.click("#start")
         self.says("Live.")
 
+    def sees(self, n: int) -> None:
+        """Until so many more pictures were shown."""
+        self.page.evaluate(
+            """n => new Promise((done) => {
+              let seen = 0;
+              new MutationObserver((_, observer) => {
+                seen += 1;
+                if (seen === n) { observer.disconnect(); done(); }
+              }).observe(document.getElementById("character"), { attributes: true, attributeFilter: ["data-time"] });
+            })""",
+            n,
+        )
+
     def shot(self, name: str) -> None:
         if SHOTS:
-            self.page.screenshot(path=f"{SHOTS}/{name}.png", full_page=True)
+            self.page.screenshot(path=f"{SHOTS}/studio-{name}.jpg", type="jpeg", quality=80, full_page=True)
 
     def shown(self, id_: str) -> str:
         return str(self.page.inner_text(f"#{id_}"))
@@ -160,7 +188,8 @@ class Studio:
 @contextmanager
 def opened(browser: Any, at: str, *, session: str = "", forgive: str = "\0", **options: Any) -> Iterator[Studio]:
     """The page in a context of its own; whatever the console says, but for `forgive`, fails the test."""
-    context = browser.new_context(**{"viewport": {"width": 1160, "height": 900}, **options})
+    # These tests wait by evaluating text, which the page's policy forbids; tests/server/api/test_page.py keeps it.
+    context = browser.new_context(**{"viewport": {"width": 1160, "height": 900}, "bypass_csp": True, **options})
     context.grant_permissions(["camera", "microphone"])
     context.add_init_script(KEEP_SENT)
     studio = Studio(context.new_page())
@@ -190,13 +219,17 @@ def test_an_actor_sees_their_character_move_with_them_and_takes_the_take_home(
     browser: Any, server: Running, tmp_path: Path
 ) -> None:
     with opened(browser, server.at) as studio:
-        studio.shot("studio-begin")
+        studio.wait("() => [...document.images].every((image) => image.naturalWidth)")
+        studio.shot("begin")
         studio.page.check("input[value=admiral]", force=True)
         studio.begin()
         studio.page.wait_for_timeout(3000)
-        samples = studio.page.evaluate(SAMPLE, [10_000, 40, 60_000])
-        studio.shot("studio-live")
-        assert samples[-1][0] - samples[0][0] > 8_000
+        assert studio.page.evaluate("[...window.kinds]") == [3]  # this browser speaks H.264
+        studio.page.evaluate("window.keeps = true")
+        samples: list[list[Any]] = []
+        while len(samples) < 40 or samples[-1][0] - samples[0][0] < 10_000:
+            samples += studio.page.evaluate(SAMPLE, 1500)
+        studio.shot("live")
         was, now = (mouths(samples, i, MediaPipeFaces()) for i in (1, 2))
         seen = np.isfinite(was) & np.isfinite(now)
         assert seen.mean() > 0.9
@@ -211,19 +244,21 @@ def test_an_actor_sees_their_character_move_with_them_and_takes_the_take_home(
         studio.page.keyboard.press("r")
         studio.says("Recording")
         studio.page.wait_for_timeout(3000)
+        studio.sees(30)
+        studio.shot("recording")
         studio.page.click("#record")
         studio.says("ready to play and download")
         with studio.page.expect_download() as download:
             studio.page.click("#download")
         path = tmp_path / download.value.suggested_filename
         download.value.save_as(path)
-        studio.page.wait_for_function("document.getElementById('played').readyState >= 2")
-        studio.shot("studio-take")
+        studio.wait("() => document.getElementById('played').readyState >= 2")
+        studio.shot("take")
     with av.open(str(path)) as take:
         frames = [f.to_ndarray(format="rgb24") for f in take.decode(video=0)]
     with av.open(str(path)) as take:
         sound = np.concatenate([f.to_ndarray().ravel() for f in take.decode(audio=0)])
-    assert len(frames) >= 20
+    assert len(frames) >= 15
     assert frames[-1].shape == (512, 512, 3)
     assert MediaPipeFaces(still=True).find(np.asarray(frames[-1], np.uint8))
     assert np.abs(sound.astype(float)).max() > 0
@@ -241,13 +276,13 @@ def test_the_page_fits_a_phone_in_the_light_and_in_the_dark(browser: Any, server
         studio.page.check("input[value=tall]", force=True)
         studio.begin()
         studio.page.wait_for_timeout(1500)
-        studio.shot(f"studio-phone-{scheme}")
+        studio.shot(f"phone-{scheme}")
         assert studio.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         ground = studio.page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert (sum(map(int, ground[4:-1].split(","))) > 384) == (scheme == "light")
         box = studio.page.locator("#character").bounding_box()
         assert box["width"] * box["height"] > 0.3 * 390 * 844  # a vertical picture fills the stage
-        assert box["height"] / box["width"] == pytest.approx(572 / 320, rel=0.02)
+        assert box["height"] / box["width"] == pytest.approx(512 / 288, rel=0.02)
 
 
 def test_everything_can_be_reached_and_done_by_keyboard(browser: Any, server: Running) -> None:
@@ -265,15 +300,17 @@ def test_everything_can_be_reached_and_done_by_keyboard(browser: Any, server: Ru
         assert studio.page.is_checked("#mirror")
         studio.page.keyboard.press("n")
         studio.says("neutral")
+        assert studio.page.is_visible("#keys-hint")
 
 
 def test_a_take_goes_on_when_the_connection_drops_and_holds_both_halves(
     browser: Any, data: Path, tmp_path: Path
 ) -> None:
-    with serving(data) as server, opened(browser, server.at, forgive="WebSocket") as studio:
+    with serving(apart(data, tmp_path)) as server, opened(browser, server.at, forgive="WebSocket") as studio:
         studio.begin()
         studio.page.click("#record")
         studio.page.wait_for_timeout(1500)
+        studio.sees(10)
         before = studio.page.evaluate("document.getElementById('character').dataset.time")
         again = studio.page.evaluate("""() => new Promise((done) => {
           const status = document.getElementById("status"), cut = performance.now();
@@ -283,11 +320,12 @@ def test_a_take_goes_on_when_the_connection_drops_and_holds_both_halves(
           });
           seen.observe(status, { childList: true, characterData: true, subtree: true });
         })""")
-        studio.page.wait_for_function(
-            "before => Number(document.getElementById('character').dataset.time) > Number(before) + 1e6", arg=before
+        studio.wait(
+            "before => Number(document.getElementById('character').dataset.time) > Number(before) + 1e6", before
         )
         print(f"the take went on {again:.0f} ms after the drop")
         studio.page.wait_for_timeout(1500)
+        studio.sees(10)
         studio.page.click("#record")
         studio.says("ready to play")
         with studio.page.expect_download() as download:
@@ -306,8 +344,8 @@ def test_a_second_tab_takes_over_and_the_first_says_so(browser: Any, server: Run
         with opened(browser, server.at, session="shared") as second:
             second.begin()
             first.says("You went on in another tab")
-            first.shot("studio-another-tab")
-            second.page.wait_for_function("document.getElementById('character').dataset.time")
+            first.shot("another-tab")
+            second.wait("() => document.getElementById('character').dataset.time")
 
 
 def test_a_camera_or_microphone_that_stops_is_told_in_words(browser: Any, server: Running) -> None:
@@ -322,15 +360,73 @@ def test_a_camera_or_microphone_that_stops_is_told_in_words(browser: Any, server
         studio.begin()
 
 
+def test_a_camera_that_cannot_be_had_is_told_in_words(browser: Any, server: Running) -> None:
+    with opened(browser, server.at, color_scheme="dark") as studio:
+        for name, says in (
+            ("NotFoundError", "No camera was found. Plug one in, then press Start camera again."),
+            ("NotReadableError", "Another program uses the camera. Close it, then press Start camera again."),
+            (
+                "NotAllowedError",
+                "The camera is not allowed. Allow it in the address bar, then press Start camera again.",
+            ),
+        ):
+            studio.page.evaluate(
+                "name => { navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('', name)); }",
+                name,
+            )
+            studio.page.click("#start")
+            studio.says(says)
+            assert studio.page.is_enabled("#start")
+            assert studio.page.is_disabled("#record")
+        studio.wait("() => [...document.images].every((image) => image.naturalWidth)")
+        studio.shot("camera-refused-dark")
+
+
+def test_a_server_that_is_gone_is_told_in_words_and_one_that_comes_back_is_taken_up(browser: Any, data: Path) -> None:
+    with serving(data) as server:
+        port = server.at.split(":")[1]
+        with opened(browser, server.at, forgive="WebSocket") as studio:
+            studio.begin()
+            studio.wait("() => document.getElementById('character').dataset.time")
+            server.process.send_signal(signal.SIGTERM)
+            studio.says("The server stopped. Start it again, and you go on here.")
+            server.process.wait(60)
+            studio.says("The server does not answer.")
+            studio.shot("server-gone")
+            with serving(data, options=("--port", port)):
+                studio.says("Live.")
+
+
+def test_a_phone_that_slept_goes_on_when_it_wakes(browser: Any, data: Path) -> None:
+    with serving(data, limits="silent_s=1.0") as server, opened(browser, server.at) as studio:
+        studio.begin()
+        studio.wait("() => document.getElementById('character').dataset.time")
+        with asleep():
+            while "waits to be taken up again" not in server.log.read_text():
+                time.sleep(0.1)
+        while "a session goes on" not in server.log.read_text():
+            time.sleep(0.1)
+        now = studio.page.evaluate("document.getElementById('character').dataset.time")
+        studio.wait("now => Number(document.getElementById('character').dataset.time) > Number(now) + 5e5", now)
+
+
+def test_one_actor_too_many_is_told_so(browser: Any, data: Path) -> None:
+    with serving(data, limits="sessions=1") as server, opened(browser, server.at, session="first") as first:
+        first.begin()
+        with opened(browser, server.at, session="second") as second:
+            second.page.click("#start")
+            second.says("The server refuses: 1 sessions are open already. Trying again")
+
+
 def test_a_microphone_alone_moves_the_character(browser: Any, server: Running) -> None:
     with opened(browser, server.at) as studio:
         studio.page.select_option("#driver", "microphone")
         assert studio.page.inner_text("#start") == "Start microphone"
         studio.begin()
         shown = "Number(document.getElementById('character').dataset.time)"
-        studio.page.wait_for_function(f"{shown} > 0")
-        studio.page.wait_for_function(f"before => {shown} > before + 1e6", arg=studio.page.evaluate(shown))
-        studio.shot("studio-microphone")
+        studio.wait(f"() => {shown} > 0")
+        studio.wait(f"before => {shown} > before + 1e6", studio.page.evaluate(shown))
+        studio.shot("microphone")
         assert studio.page.is_disabled("#calibrate")
         studio.page.click("#start")
         studio.says("Stopped")
@@ -341,7 +437,7 @@ def test_obs_gets_the_character_without_what_is_behind(browser: Any, server: Run
         studio.begin()
         stage = studio.page.context.new_page()
         stage.goto(f"http://{server.at}/stage.html?cut_out=1&session=obs")
-        stage.wait_for_function("document.getElementById('shown').width > 100", timeout=60_000)
+        Studio(stage).wait("() => document.getElementById('shown').width > 100")
         corner, middle = stage.evaluate("""() => {
           const c = document.getElementById("shown"), paint = c.getContext("2d");
           return [[4, 4], [c.width / 2, c.height / 2]].map(([x, y]) => paint.getImageData(x, y, 1, 1).data[3]);
@@ -352,7 +448,7 @@ def test_obs_gets_the_character_without_what_is_behind(browser: Any, server: Run
             stage.screenshot(path=f"{SHOTS}/stage.png", omit_background=True)
         shown = stage.evaluate("""src => new Promise((done) => {
           const image = new Image();
-          image.onload = () => done(image.naturalWidth);
+          image.onload = () => { done(image.naturalWidth); image.src = ""; }; // it would never end
           image.src = src;
         })""", f"http://{server.at}/v1/watch.mjpeg?session=obs")  # fmt: skip
         assert shown == 512
@@ -368,4 +464,28 @@ def test_a_picture_is_added_or_refused_in_words(browser: Any, server: Running, t
         studio.page.set_input_files("#picture", tmp_path / "dark.png")
         studio.says("dark.png shows no face")
         studio.says("Try another picture")
-        studio.shot("studio-refused")
+        studio.shot("refused")
+
+
+def test_firefox_performs_too_and_takes_the_take_home(server: Running, tmp_path: Path) -> None:
+    with firefox(tmp_path) as page:
+        page.open(f"http://{server.at}/")
+        page.wait("document.querySelector('.cast input') !== null")
+        page.evaluate("document.getElementById('start').click()")
+        # What this Firefox has for a camera shows nobody.
+        page.wait("document.getElementById('status').textContent.startsWith('No face')")
+        page.wait("Number(document.getElementById('fps').textContent) > 0")
+        page.evaluate("document.getElementById('record').click()")
+        time.sleep(1.5)
+        page.evaluate("document.getElementById('record').click()")
+        page.wait("document.getElementById('played').readyState >= 2")
+        assert page.evaluate("document.getElementById('download').download") in ("take.mp4", "take.webm")
+        assert page.evaluate("document.getElementById('played').videoWidth") == 512
+        if SHOTS:
+            page.screenshot(Path(SHOTS) / "studio-firefox.jpg")
+
+
+def test_a_browser_that_hangs_is_killed(browser: Any) -> None:
+    page = browser.new_page()
+    with pytest.raises(TimeoutError, match="took longer than 2 s"), limited(2):
+        page.evaluate("() => { while (true); }")

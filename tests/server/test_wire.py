@@ -66,7 +66,7 @@ def test_a_hello_says_who_comes_and_what_is_wanted() -> None:
 
 @pytest.mark.parametrize(("text", "says"), [
     ("{", "not JSON"), ("[]", "not an object"), ('{"type": 3}', "not an object"), ('{"type":"stats"}', "not a hello"),
-    ('{"type":"hello","version":2}', "version 2"), (hello(reply="gif"), "jpeg or webp"), (hello(reply=[1]), "jpeg or webp"),
+    ('{"type":"hello","version":2}', "version 2"), (hello(reply="gif"), "jpeg, webp or h264"), (hello(reply=[1]), "jpeg, webp or h264"),
     (hello(driver="cat"), "camera, microphone, speech"), (hello(driver=3), "driver other than"),
     (hello(session=""), "session is not a name"), (hello(character="a\nb"), "character is not a name"),
     (hello(character="x" * 201), "character is not a name"), ("[" * 100_000, "more than"), ("[" * 60_000, "not JSON"),

@@ -1,0 +1,63 @@
+"""What goes wrong, in Runway's shape: `{"error": "…", "issues": […]}` and the status that clients act on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from server.api.shapes import Problem
+from server.jobs.records import ConflictError, LimitError, RefusalError
+
+
+class ApiError(HTTPException):
+    """An answer other than what was asked for."""
+
+    def __init__(self, status: int, error: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(status, error, headers)
+
+
+def bad_field(path: str, error: ValueError) -> RequestValidationError:
+    """A part of the body that cannot be used, found out after its shape was right."""
+    return RequestValidationError([{"type": "invalid_asset", "loc": ("body", *path.split(".")), "msg": str(error)}])
+
+
+def answered(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """What a route may answer besides success, for the OpenAPI page."""
+    said = {
+        400: "The request is malformed, or something it points at cannot be used.", 401: "The key is missing or wrong.",
+        403: "Not from here.", 404: "There is none of that name, or it is another's.", 413: "Larger than may be sent.",
+        422: "The Idempotency-Key was used for another request.", 429: "The tier's limit is reached; Retry-After says when.",
+        503: "The server has no room for files.",
+    }  # fmt: skip
+    return {status: {"model": Problem, "description": said[status]} for status in statuses}
+
+
+def handle(app: FastAPI) -> None:
+    """Answer every error of the application in one shape."""
+
+    @app.exception_handler(HTTPException)
+    async def told(_: Request, error: HTTPException) -> JSONResponse:
+        return _problem(error.status_code, str(error.detail), dict(error.headers or {}))
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        issues = [
+            {"code": e["type"], "path": [str(p) if not isinstance(p, int) else p for p in e["loc"][1:]], "message": e["msg"]}
+            for e in error.errors()
+        ]  # fmt: skip
+        where = error.errors()[0]["loc"][0] if issues else "request"
+        return JSONResponse({"error": f"Validation of {where} failed", "issues": issues}, 400)
+
+    @app.exception_handler(RefusalError)
+    async def refused(_: Request, error: RefusalError) -> JSONResponse:
+        status = 422 if isinstance(error, ConflictError) else 429 if isinstance(error, LimitError) else 400
+        wait = {} if error.retry_after_s is None else {"Retry-After": f"{error.retry_after_s:.0f}"}
+        return _problem(status, str(error), wait)
+
+
+def _problem(status: int, error: str, headers: dict[str, str]) -> JSONResponse:
+    return JSONResponse({"error": error}, status, headers)
