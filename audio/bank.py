@@ -22,6 +22,7 @@ Floats = NDArray[np.float32]
 Box = tuple[int, int, int, int]  # x0, y0, x1, y1 px
 
 BYTES = 192 << 20  # of one person's cut-outs kept
+MOST = 3000  # of them, however small
 NEAREST = 24  # mouths considered for each moment
 AHEAD = 16  # moments looked ahead before one is decided
 
@@ -32,7 +33,7 @@ LIGHT = 0.02  # a grey level
 BLUR = 1.5  # the logarithm of sharpness
 OPEN_SHUT = 3.0  # lips that touch for lips that do not, or the other way round
 JUMP = 0.35  # from one mouth to another that did not follow it in the clip
-JUMP_SHAPE = 0.5  # of the difference between two mouths in a row, on top
+JUMP_SHAPE = 0.7  # of the difference between two mouths in a row, on top
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,26 +91,34 @@ class Bank:
     """Mouths offered one after the other; the most different ones are kept."""
 
     nbytes: int = BYTES
+    most: int = MOST
     patches: list[Patch] = field(default_factory=list)
     _held: int = 0
 
     def offer(self, patch: Patch) -> None:
         self.patches.append(patch)
         self._held += patch.nbytes
-        if self._held > self.nbytes:
+        if self._held > self.nbytes or len(self.patches) > self.most:
             self._thin()
 
     def _thin(self) -> None:
         """Let a third of the mouths go: again and again the one whose nearest neighbour is nearest."""
+        from scipy.spatial.distance import cdist
+
         features = Features.of(self.patches)
         place = np.concatenate((features.controls * SHAPE, features.turn * TURN), 1)
-        apart = np.abs(place[:, None] - place[None]).sum(-1)
+        apart = cdist(place, place, "cityblock").astype(np.float32)
         np.fill_diagonal(apart, np.inf)
+        nearest = apart.argmin(1)
+        gap = apart[np.arange(len(apart)), nearest]
         gone: set[int] = set()
         for _ in range(len(self.patches) // 3):
-            i = int(apart.min(1).argmin())
+            i = int(gap.argmin())
             gone.add(i)
-            apart[i], apart[:, i] = np.inf, np.inf
+            gap[i], apart[:, i] = np.inf, np.inf
+            for j in np.flatnonzero((nearest == i) & np.isfinite(gap)):
+                nearest[j] = apart[j].argmin()
+                gap[j] = apart[j, nearest[j]]
         self.patches = [p for i, p in enumerate(self.patches) if i not in gone]
         self._held = sum(p.nbytes for p in self.patches)
 
@@ -130,7 +139,8 @@ class Choose:
     def __init__(self, bank: Bank) -> None:
         assert bank.patches, "an empty bank"
         self._patches = bank.patches
-        self._features = Features.of(bank.patches)
+        self._features = features = Features.of(bank.patches)
+        self._place = np.concatenate((features.controls * SHAPE, features.light[:, None] * LIGHT), 1)
         self._begin()
 
     def _begin(self) -> None:
@@ -139,12 +149,11 @@ class Choose:
 
     def push(self, item: Wanted) -> list[Patch]:
         cost = unlike(self._features, item.controls, item.turn, item.light, item.sharpness)
-        near = np.argsort(cost)[:NEAREST] if len(cost) > NEAREST else np.arange(len(cost))
+        near = _least(cost, NEAREST)
         if self._columns:
             before = self._columns[-1]
-            follow = before.near + 1
-            follow = follow[follow < len(cost)]
-            near = np.unique(np.concatenate((near, follow)))
+            follow = before.near[_least(before.total, NEAREST)] + 1  # what goes on from the cheapest ways so far
+            near = np.unique(np.concatenate((near, follow[follow < len(cost)])))
             total = before.total[:, None] + self._jump(before.near, near)
             best = total.argmin(0)
             self._columns.append(_Column(near, total[best, np.arange(len(near))] + cost[near], best))
@@ -170,12 +179,18 @@ class Choose:
 
     def _jump(self, a: NDArray[np.int64], b: NDArray[np.int64]) -> Floats:
         """What it costs [A, B] to show one mouth after another."""
+        from scipy.spatial.distance import cdist
+
         f = self._features
         step = f.number[b][None] - f.number[a][:, None]
         follows = (step >= 0) & (step <= 1)
-        apart = (np.abs(f.controls[a][:, None] - f.controls[b][None]) * SHAPE).sum(-1)
-        apart += LIGHT * np.abs(f.light[a][:, None] - f.light[b][None])
+        apart = cdist(self._place[a], self._place[b], "cityblock")
         return np.asarray(np.where(follows, 0.0, JUMP + JUMP_SHAPE * apart), np.float32)
+
+
+def _least(costs: Floats, n: int) -> NDArray[np.int64]:
+    """Where the n least costs are, in no order."""
+    return np.argpartition(costs, n - 1)[:n] if len(costs) > n else np.arange(len(costs))
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audio.bank import SHAPE, Choose, Patch, Wanted
+from audio.cutout import Planes
 from audio.footage import Footage
-from audio.mouth_shape import OPENING, SHUT, WIDTH, controls
-from audio.rerender import MouthEditor, Planes
+from audio.mouth_shape import OPENING, SHUT, WIDTH, controls, with_opening
 from perfcap.expression import template
 
 Floats = NDArray[np.float32]
@@ -31,7 +31,8 @@ MOOD = 0.6  # share of it that stays
 GAIN = (0.6, 1.7)  # bounds of a speaker's range against the mean face's
 CORNERS = 5
 DRAWN = np.array((0.3, 0.7, 0.7, 0.7, 0.7, 0.7, 0.7), np.float32)  # share of the way to the mouth chosen
-DRAWN_LAG = 0.3  # of what the frame before was drawn, so that another choice does not jerk
+DRAWN_LAG = 0.6  # of what the frame before was drawn, so that another choice does not jerk
+SPEED = 2.5  # units a second by which any mouth may open or shut; more where the clip's did
 OPEN_MOST = 0.25  # units that any mouth may open, whatever the clip shows
 
 
@@ -55,7 +56,7 @@ class Curve:
 
 
 def relative(face: Floats) -> Floats:
-    """What a mean face [478, 3] differs from itself at rest: controls [7]."""
+    """What mean faces [..., 478, 3] differ from themselves at rest: controls [..., 7]."""
     return controls(face) - controls(template())
 
 
@@ -95,6 +96,20 @@ def who_speaks(people: Sequence[Footage], times: NDArray[np.float64], own: Curve
     return int(np.argmax(scores)) if max(scores) > 0 else 0
 
 
+def _speed(footage: Footage, step: float) -> float:
+    """How fast this speaker's lips part and meet, units a second: only a hundredth of the time they are faster."""
+    seen = footage.free > 0.5
+    moves = np.abs(np.diff(footage.said[:, OPENING]))[seen[1:] & seen[:-1]]
+    return float(np.quantile(moves, 0.99)) / step if len(moves) else 0.0
+
+
+def _no_faster(values: Floats, step: float) -> Floats:
+    """The largest values [T], none above those given, of which none differs from the next by more than a step."""
+    ramp = step * np.arange(len(values))
+    ahead = np.minimum.accumulate(values - ramp) + ramp
+    return np.asarray(np.minimum.accumulate((ahead + ramp)[::-1])[::-1] - ramp, np.float32)
+
+
 def _smooth(values: Floats, sigma: float) -> Floats:
     from scipy.ndimage import gaussian_filter1d
 
@@ -113,6 +128,8 @@ class Dubbing:
     ) -> None:  # fmt: skip
         from scipy.ndimage import maximum_filter1d, minimum_filter1d
 
+        from audio.rerender import MouthEditor
+
         self._footage = footage
         self._order = order
         speaker = footage.speaker
@@ -123,6 +140,8 @@ class Dubbing:
         mood = _smooth(footage.said[:, [CORNERS, WIDTH]], MOOD_S / 2 / step) - footage.said[:, [CORNERS, WIDTH]].mean(0)
         goal[:, [CORNERS, WIDTH]] += MOOD * mood[order]
         goal[:, OPENING] = np.minimum(goal[:, OPENING], max(1.3 * speaker.open_most, OPEN_MOST))
+        opening = _no_faster(goal[:, OPENING], max(SPEED, _speed(footage, step)) * step)
+        goal += (opening - goal[:, OPENING])[:, None] * with_opening()
         shut = goal[:, OPENING] < SHUT
         goal[shut, OPENING] = np.minimum(goal[shut, OPENING], speaker.rest[OPENING])
         off = (np.abs(goal - now) * SHAPE).sum(1)

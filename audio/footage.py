@@ -7,25 +7,28 @@ to be seen or a hand, a microphone or a turned head was in the way. Nothing here
 
 from __future__ import annotations
 
+import functools
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from audio.bank import BYTES, Bank, Box, Patch
+from audio.cutout import Planes, mouth_cut, pose, subsampled
 from audio.mouth_shape import N_CONTROLS, SpeakerMouth, belongs, controls, from_lips
-from audio.rerender import Planes, cut, patch_points, pose, subsampled
 from perfcap.anchors import Anchors, AnchorTracker
 from perfcap.capture import Perform, Sighting, survey
 from perfcap.face import FaceFinder, FaceMesh
 from perfcap.head import Camera
 from runtime.records import N_EXPRESSION, N_FACE, N_LANDMARKS, Motion
-from synth.mouth import MouthPalette, palette_from_picture
+
+if TYPE_CHECKING:
+    from synth.mouth import MouthPalette
 
 Floats = NDArray[np.float32]
 
@@ -50,18 +53,18 @@ class Picture(Protocol):
         """RGB [h, w, 3], upright, at most so large."""
 
 
-ROW = 16 + N_LANDMARKS * 3 + N_EXPRESSION + 1
+ROW = 16 + N_LANDMARKS * 3 + 1
 
 
 class Motions(Sequence[Motion]):
-    """Motion by frame, kept in a temporary file."""
+    """Heads and faces by frame, without expressions, kept in a temporary file."""
 
     def __init__(self) -> None:
         self._file = tempfile.TemporaryFile(prefix="understudy-")  # noqa: SIM115 - it lives as long as this
         self._times: list[Fraction] = []
 
     def append(self, motion: Motion) -> None:
-        row = np.concatenate((motion.head.ravel(), motion.face.ravel(), motion.expression, (motion.confidence,)))
+        row = np.concatenate((motion.head.ravel(), motion.face.ravel(), (motion.confidence,)))
         self._file.seek(len(self._times) * ROW * 4)
         self._file.write(row.astype(np.float32).tobytes())
         self._times.append(motion.time)
@@ -76,10 +79,9 @@ class Motions(Sequence[Motion]):
             raise IndexError(index)
         self._file.seek(index * ROW * 4)
         row = np.frombuffer(self._file.read(ROW * 4), np.float32)
-        head, face, expression = row[:16], row[16 : 16 + N_LANDMARKS * 3], row[-N_EXPRESSION - 1 : -1]
         return Motion(
-            time=self._times[index], head=head.reshape(4, 4), expression=expression,
-            gaze=np.zeros((2, 2), np.float32), face=face.reshape(N_LANDMARKS, 3), confidence=float(row[-1]),
+            time=self._times[index], head=row[:16].reshape(4, 4), expression=np.zeros(N_EXPRESSION, np.float32),
+            gaze=np.zeros((2, 2), np.float32), face=row[16:-1].reshape(N_LANDMARKS, 3), confidence=float(row[-1]),
         )  # fmt: skip
 
 
@@ -103,12 +105,6 @@ class Footage:
         return float((self.free > 0.5).mean()) if len(self.free) else 0.0
 
 
-def mouth_cut(planes: Planes, landmarks: Floats) -> tuple[Planes, tuple[int, int]]:
-    """The cut-out of a mouth around landmarks [478, 3] px."""
-    unit = float(np.linalg.norm(landmarks[33, :2] - landmarks[263, :2]))
-    return cut(planes, landmarks[patch_points(), :2], 0.08 * unit)
-
-
 @dataclass
 class _Held:
     """A sighting whose Motion is not known yet, and what must not be lost of its frame."""
@@ -117,16 +113,21 @@ class _Held:
     planes: Planes
     corner: tuple[int, int]
     colours: Floats  # [P, 3]
-    height: int
+
+
+def _without(sighting: Sighting) -> _Held:
+    return _Held(sighting, (), (0, 0), _no_colours())
 
 
 class Watch:
-    """One person's footage, as it comes."""
+    """One person's footage, as it comes. `before` are the times of the frames before they were first seen."""
 
-    def __init__(self, camera: Camera, nbytes: int = BYTES) -> None:
+    def __init__(self, camera: Camera, before: Sequence[Fraction] = (), nbytes: int = BYTES) -> None:
         self._camera = camera
+        self._before = tuple(before)
         self._perform: Perform | None = None
         self._held: deque[_Held] = deque()
+        self._n_seen = 0  # sightings with a face
         self._bank = Bank(nbytes)
         self._motions = Motions()
         self._rows: list[Floats] = []
@@ -138,13 +139,14 @@ class Watch:
 
     def push(self, planes: Planes, sighting: Sighting, rgb: NDArray[np.uint8]) -> None:
         if sighting.face is None:
-            self._held.append(_Held(sighting, (), (0, 0), np.full((len(_watched()), 3), np.nan, np.float32), 0))
+            self._held.append(_without(sighting))
         else:
             self._look_inside(rgb, sighting.face.landmarks * np.float32(rgb.shape[1] / planes[0].shape[1]))
             parts, corner = mouth_cut(planes, sighting.face.landmarks)
             colours = _colours(planes, sighting.face.landmarks[_watched(), :2])
-            self._held.append(_Held(sighting, parts, corner, colours, planes[0].shape[0]))
-        if self._perform is None and sum(h.sighting.face is not None for h in self._held) >= SURVEYED:
+            self._held.append(_Held(sighting, parts, corner, colours))
+            self._n_seen += 1
+        if self._perform is None and self._n_seen >= SURVEYED:
             self._settle()
         if self._perform is not None:
             self._advance()
@@ -162,7 +164,11 @@ class Watch:
             self._widest = apart, rgb[y0:y1, x0:x1].copy(), landmarks - np.array((x0, y0, 0), np.float32)
 
     def _settle(self) -> None:
-        self._perform = Perform(survey(h.sighting for h in self._held))
+        self._perform = perform = Perform(survey(h.sighting for h in self._held), tells="face", smooth=None)
+        for time in self._before:
+            nobody = Sighting(time, self._camera, None)
+            (motion,) = perform.push(nobody)
+            self._take(_without(nobody), motion)
 
     def _advance(self) -> None:
         assert self._perform is not None
@@ -192,20 +198,20 @@ class Watch:
         elif (i := int(self._rng.integers(self._n_faces))) < SAMPLED:
             self._faces[i] = motion.face
 
-    def finish(self) -> Footage | None:
-        """What was seen of this person, or None where that is nothing."""
+    def finish(self) -> Footage:
+        """What was seen of this person."""
+        from synth.mouth import palette_from_picture
+
         if self._perform is None:
-            if not any(h.sighting.face is not None for h in self._held):
-                return None
             self._settle()
         self._advance()
         rows = np.stack(self._rows)
         said, turn, (light, sharpness, seen) = rows[:, :N_CONTROLS], rows[:, N_CONTROLS:-3], rows[:, -3:].T
         facing = np.linalg.norm(turn * (1, 1, 0), axis=1) < TURNED_RAD
-        hidden = obstructed(np.stack(self._colours).astype(np.float32))
+        hidden = obstructed(np.stack(self._colours))
         free = (seen > 0) & facing & ~hidden
         faces = np.stack(self._faces)
-        speaker = SpeakerMouth.of(faces, np.stack([controls(f) for f in faces]))
+        speaker = SpeakerMouth.of(faces, controls(faces))
         assert self._widest is not None
         palette = palette_from_picture(*self._widest[1:])
         self._bank.patches = [p for p in self._bank.patches if free[p.number]]
@@ -231,10 +237,16 @@ def _tone(luma: NDArray[Any]) -> tuple[float, float]:
     return float(values.mean()), float(np.log(np.abs(cv2.Laplacian(values, cv2.CV_32F)).mean() + 0.1))
 
 
+@functools.cache
 def _watched() -> NDArray[np.int64]:
     """Landmarks whose colours tell whether something is before the mouth: lips and the skin around, not inside."""
     near = (from_lips() < 0.3) & (belongs()[:, 0] > 0.5)
     return np.flatnonzero(near)
+
+
+@functools.cache
+def _no_colours() -> Floats:
+    return np.full((len(_watched()), 3), np.nan, np.float32)
 
 
 def _colours(planes: Planes, points: Floats) -> Floats:
@@ -262,42 +274,50 @@ def _colours(planes: Planes, points: Floats) -> Floats:
 
 FAR_OFF = 4.0  # deviations (and 10 levels) beyond which a spot shows something else
 COVERED = 0.3  # share of such spots that says so of the mouth
-
-
-LIKENESS = (
-    0.5  # correlation of a frame's colours with the usual ones; .62 to .95 was seen of free mouths, to .42 of covered
-)
-
+LIKENESS = 0.5  # of a frame's colours to the usual ones; .62 to .95 was seen of free mouths, to .42 of covered
 PLAIN = 3.0  # levels of difference among a mouth's colours below which there is no telling
+AT_ONCE = 2048  # frames compared at a time, and those that say what is usual
 
 
-def obstructed(colours: Floats) -> NDArray[np.bool_]:
+def obstructed(colours: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
     """Which frames show something else where the mouth should be, of colours [T, P, 3] (NaN: no face).
 
     Either much of it has another colour, as behind a microphone, or lips and skin cannot be told apart, as
     behind a hand. Robust to light: each frame's colours count against their own mean.
     """
-    known = np.isfinite(colours).all((1, 2))
-    if known.sum() < 10:
-        return np.zeros(len(colours), bool)
-    c = (colours - colours.mean(1, keepdims=True)) * np.array((1, 2, 2), np.float32)  # hue tells more than luma
-    usual = np.median(c[known], 0)
-    likeness = (c * usual).sum((1, 2)) / np.sqrt(np.maximum((c * c).sum((1, 2)) * (usual * usual).sum(), 1e-6))
+    known = np.flatnonzero(np.isfinite(colours).all((1, 2)))
+    hidden = np.zeros(len(colours), bool)
+    if len(known) < 10:
+        return hidden
+    some = colours[known[np.linspace(0, len(known) - 1, min(AT_ONCE, len(known))).astype(int)]].astype(np.float32)
+    usual, middle = np.median(_pattern(some), 0), np.median(_plain(some), 0)
+    spread = np.median(np.abs(_plain(some) - middle), 0)
+    telling = (usual * usual).mean() >= PLAIN**2
+    for part in np.array_split(known, -(-len(known) // AT_ONCE)):
+        seen = colours[part].astype(np.float32)
+        strange = (np.abs(_plain(seen) - middle) > FAR_OFF * spread + 10).any(-1).mean(1) > COVERED
+        c = _pattern(seen)
+        likeness = (c * usual).sum((1, 2)) / np.sqrt(np.maximum((c * c).sum((1, 2)) * (usual * usual).sum(), 1e-6))
+        hidden[part] = strange | (telling & (likeness < LIKENESS))
+    return hidden
+
+
+def _pattern(colours: Floats) -> Floats:
+    """Colours [T, P, 3] against each frame's mean; hue tells more than luma."""
+    return np.asarray((colours - colours.mean(1, keepdims=True)) * np.array((1, 2, 2), np.float32))
+
+
+def _plain(colours: Floats) -> Floats:
+    """Colours [T, P, 3], their luma against each frame's middle."""
     luma = colours[..., :1] - np.median(colours[..., :1], 1, keepdims=True)
-    plain = np.concatenate((luma, colours[..., 1:]), -1)
-    middle = np.median(plain[known], 0)
-    spread = np.median(np.abs(plain[known] - middle), 0)
-    strange = (np.abs(plain - middle) > FAR_OFF * spread + 10).any(-1).mean(1) > COVERED
-    if (usual * usual).mean() < PLAIN**2:
-        return np.asarray(known & strange)
-    return np.asarray(known & (strange | (likeness < LIKENESS)))
+    return np.concatenate((luma, colours[..., 1:]), -1)
 
 
 @dataclass
 class _Person:
-    """Somebody followed through the clip."""
+    """Somebody followed through the clip, or room for somebody."""
 
-    watch: Watch
+    watch: Watch | None = None  # once they are seen
     last: FaceMesh | None = None
     looks: Floats | None = None  # `looks` of late
     anchors: AnchorTracker = field(default_factory=AnchorTracker)
@@ -349,14 +369,14 @@ def watch(
 
     `beside` may have the items that it passes on made in another thread, a few ahead: faces are found there.
     """
-    people: list[_Person] = []
+    people = [_Person() for _ in range(n_people)]
     camera: Camera | None = None
+    times: list[Fraction] = []
     for seen in beside(_look(frames, finder)):
         frame, rgb = seen.frame, seen.rgb
         H, W = frame.planes[0].shape
         if camera is None:
             camera = Camera.of_picture(W, H)
-            people = [_Person(Watch(camera)) for _ in range(n_people)]
         if seen.resized:
             for person in people:
                 person.framed = None  # what they follow is of another size
@@ -368,8 +388,11 @@ def watch(
             else:
                 anchors = person.follow(rgb, face, scale)
                 sighting = Sighting(frame.time, camera, FaceMesh(face.landmarks * scale), anchors)
-            person.watch.push(frame.planes, sighting, rgb)
-    found = [f for f in (person.watch.finish() for person in people) if f is not None]
+                person.watch = person.watch or Watch(camera, times)
+            if person.watch is not None:
+                person.watch.push(frame.planes, sighting, rgb)
+        times.append(frame.time)
+    found = [person.watch.finish() for person in people if person.watch is not None]
     return sorted(found, key=lambda f: -f.share_seen)
 
 

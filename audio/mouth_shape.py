@@ -37,21 +37,21 @@ SPOKEN = {
 
 
 def controls(face: Floats) -> Floats:
-    """How the mouth of a pose-free face [478, 3] is: CONTROLS [7], in distances of the outer eye corners."""
-    y = face[:, 1]
-    lips = y[[13, 14]].mean()
-    return np.array(
+    """How the mouth of pose-free faces [..., 478, 3] is: CONTROLS [..., 7], in distances of the outer eye corners."""
+    y = face[..., 1]
+    across = face[..., 291, :2] - face[..., 61, :2]
+    return np.stack(
         (
-            np.mean([y[low] - y[up] for up, low in INNER_PAIRS]),
-            np.linalg.norm(face[291, :2] - face[61, :2]),
-            y[CHIN] - y[NOSE],
-            y[13] - y[NOSE],
-            y[17] - y[0],
-            y[[61, 291]].mean() - lips,
-            face[[0, 17], 2].mean() - face[NOSE, 2],
+            sum(y[..., low] - y[..., up] for up, low in INNER_PAIRS) / len(INNER_PAIRS),
+            np.hypot(across[..., 0], across[..., 1]),
+            y[..., CHIN] - y[..., NOSE],
+            y[..., 13] - y[..., NOSE],
+            y[..., 17] - y[..., 0],
+            (y[..., 61] + y[..., 291] - y[..., 13] - y[..., 14]) / 2,
+            (face[..., 0, 2] + face[..., 17, 2]) / 2 - face[..., NOSE, 2],
         ),
-        np.float32,
-    )
+        -1,
+    ).astype(np.float32)
 
 
 @functools.cache
@@ -72,9 +72,9 @@ def _speaking() -> Floats:
 
 
 @functools.cache
-def _with_opening() -> Floats:
+def with_opening() -> Floats:
     """What the other controls [7] do when the mean mouth opens by one unit."""
-    c = np.stack([controls(f) for f in _speaking()])
+    c = controls(_speaking())
     c = c - c.mean(0)
     return np.asarray(c[:, OPENING] @ c / (c[:, OPENING] @ c[:, OPENING]), np.float32)
 
@@ -83,7 +83,7 @@ def _with_opening() -> Floats:
 def _mean_shapes() -> Floats:
     """How the mean face's points [7, 468, 3] go with its controls: least squares over faces that speak."""
     rest, faces = template(), _speaking()
-    c = np.stack([controls(f) for f in faces]) - controls(rest)
+    c = controls(faces) - controls(rest)
     moved = (faces - rest)[:, :N_FACE].reshape(len(c), -1)
     scale = c.std(0)
     x = c / scale
@@ -127,7 +127,7 @@ class SpeakerMouth:
         quiet = opening <= np.quantile(opening, 0.2)
         rest = np.median(said[quiet], 0)
         shut = float(np.clip(np.quantile(opening, 0.02), -0.01, SHUT))
-        rest = rest + min(0.0, shut - float(rest[OPENING])) * _with_opening()
+        rest = rest + min(0.0, shut - float(rest[OPENING])) * with_opening()
         mean, face = said.mean(0), faces[:, :N_FACE].mean(0)
         prior = _mean_shapes()
         x = said - mean

@@ -9,7 +9,7 @@ mouth was chosen, or why.
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audio.bank import Patch
+from audio.cutout import PATCH_END, Planes, patch_points, pose, subsampled
 from audio.mouth_shape import OPENING, SpeakerMouth, belongs, controls, from_lips
 from perfcap.expression import template
-from perfcap.head import UNIT_M, Camera, place
+from perfcap.head import Camera
 from perfcap.landmarks import INNER_LIPS, INNER_LIPS_LOWER, INNER_LIPS_UPPER, OVAL
 from perfcap.topology import face_triangles
 from runtime.records import N_FACE, Motion
@@ -30,12 +31,13 @@ from synth.rig import smoothstep
 from synth.warp import around_mouth
 
 Floats = NDArray[np.float32]
-Planes = tuple[NDArray[Any], ...]
 
 RINGS = (0.12, 0.32)  # units outside the face's contour where rings of vertices lie
 FOLLOW = (0.55, 0.0)  # how much of the contour's movement they follow
 MAP_PX = 300  # wider areas are mapped at a part of their resolution: a mesh is smooth between its edges
-PATCH_FULL, PATCH_END = 0.05, 0.24  # units from the lips within which the patch shows in full, and at all
+PATCH_FULL = 0.05  # units from the lips within which the patch shows in full
+GRAIN_PX = 1.5  # sigma of what is finer than grain
+CHANGES_OVER = (0.45, 0.55)  # opacity of a mouth over which what is so fine becomes its own
 STILL_PX = 1 / 32  # what moves less keeps its pixels as they are
 N_OVAL = len(OVAL)
 
@@ -66,8 +68,9 @@ def patch_triangles() -> NDArray[np.int32]:
 
 
 @functools.cache
-def patch_points() -> NDArray[np.int64]:
-    return np.flatnonzero(from_lips() <= PATCH_END + 0.05)
+def moving_points() -> NDArray[np.int64]:
+    """Which points of the face and the rings around it any of them has."""
+    return np.unique(triangles())
 
 
 @functools.cache
@@ -78,22 +81,6 @@ def cover() -> Floats:
     return np.asarray(t * t * (3 - 2 * t) * below_nose, np.float32)
 
 
-@dataclass(frozen=True)
-class Pose:
-    """A face in a frame: where its points are."""
-
-    points: Floats  # [468, 2] px
-    depth: Floats  # [468] metres
-    unit: float  # px of one unit there
-
-
-def pose(motion: Motion, camera: Camera, face: Floats) -> Pose:
-    """Where the points of a face [468, 3] lie when the head is where it is in a motion."""
-    placed = place(motion.head, face)
-    unit = camera.focal_px * UNIT_M / float(motion.head[2, 3])
-    return Pose(camera.project(placed), placed[:, 2], float(unit))
-
-
 def around(points: Floats, unit: float) -> Floats:
     """Rings of vertices [72, 2] outside the contour of a face [468, 2] px."""
     contour = points[list(OVAL)]
@@ -101,24 +88,6 @@ def around(points: Floats, unit: float) -> Floats:
     away = contour - middle
     away /= np.maximum(np.linalg.norm(away, axis=1, keepdims=True), 1e-6)
     return np.asarray(np.concatenate([contour + away * (ring * unit) for ring in RINGS]), np.float32)
-
-
-def subsampled(planes: Planes) -> list[tuple[int, int]]:
-    """How many luma samples one sample of each plane spans, across and down."""
-    H, W = planes[0].shape
-    return [(round(W / p.shape[1]), round(H / p.shape[0])) for p in planes]
-
-
-def cut(planes: Planes, points: Floats, margin: float) -> tuple[Planes, tuple[int, int]]:
-    """Copies of each plane around points [N, 2] px, and the corner of the cut-out in luma samples."""
-    H, W = planes[0].shape
-    x0, y0 = (int(max(0, v) // 4 * 4) for v in points.min(0) - margin)
-    x1, y1 = (int(min(top, -(-v // 4) * 4)) for top, v in zip((W, H), points.max(0) + margin, strict=True))
-    parts = [
-        plane[y0 // sy : -(-y1 // sy), x0 // sx : -(-x1 // sx)].copy()
-        for plane, (sx, sy) in zip(planes, subsampled(planes), strict=True)
-    ]
-    return tuple(parts), (x0, y0)
 
 
 class Canvas:
@@ -132,6 +101,21 @@ class Canvas:
         w, h = self.x1 - self.x0, self.y1 - self.y0
         self.coarse = max(1, -(-max(w, h) // MAP_PX))
         self.size = -(-w // self.coarse), -(-h // self.coarse)
+
+    def bend(self, target: Floats, depth: Floats, source: Floats, faces: NDArray[np.int32]) -> Floats:
+        """Where in the frame each coarse pixel [h, w, 2] px comes from: itself where hardly anything moves."""
+        w, h = self.size
+        still = np.empty((h, w, 2), np.float32)
+        still[..., 0] = (np.arange(w) + 0.5) * self.coarse + self.x0
+        still[..., 1] = (np.arange(h)[:, None] + 0.5) * self.coarse + self.y0
+        sampling = still - np.float32(0.5)
+        nearest = np.full((h, w), FAR, np.float32)
+        local = ((target - (self.x0, self.y0)) / self.coarse).astype(np.float32)
+        rasterise(local, source.astype(np.float32), depth, faces, sampling, nearest)
+        sampling += np.float32(0.5)
+        move = np.abs(sampling - still)
+        np.copyto(sampling, still, where=((move[..., 0] < STILL_PX) & (move[..., 1] < STILL_PX))[..., None])
+        return sampling
 
     def mapping(self, target: Floats, depth: Floats, source: Floats, faces: NDArray[np.int32]) -> tuple[Floats, Floats]:
         """Where in a source each coarse pixel comes from [h, w, 2] px, and whether any triangle is there [h, w]."""
@@ -159,13 +143,27 @@ class Canvas:
         sx, sy = self.steps[plane]
         return self._planes[plane][self.y0 // sy : self.y1 // sy, self.x0 // sx : self.x1 // sx]
 
-    def sample(self, source: NDArray[Any], sampling: Floats, plane: int, corner: tuple[int, int]) -> Floats:
+    def sample(self, source: NDArray[Any], sampling: Floats, plane: int, corner: tuple[int, int]) -> NDArray[Any]:
         """One plane of a picture whose first luma sample is at `corner`, seen through a coarse map."""
-        sx, sy = self.steps[plane]
-        where = self.fine(sampling - np.array(corner, np.float32), plane)
-        where = where / np.array((sx, sy), np.float32) - np.float32(0.5)
-        out = cv2.remap(source, where, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-        return np.asarray(out, np.float32)
+        step = np.array(self.steps[plane], np.float32)
+        where = self.fine((sampling - np.array(corner, np.float32)) / step - np.float32(0.5), plane)
+        way = cv2.INTER_LINEAR if plane else cv2.INTER_CUBIC  # colour has no edges to keep
+        out = cv2.remap(source, where, None, way, borderMode=cv2.BORDER_REPLICATE)
+        return np.asarray(np.minimum(out, self.white) if self.white > 255 else out)
+
+    def blend(self, under: NDArray[Any], over: Floats, alpha: Floats) -> None:
+        """Lay float samples over stored ones, in place."""
+        mixed = under + (over - under) * alpha + np.float32(0.5)
+        under[:] = np.clip(mixed, 0, self.white)
+
+    def weave(self, under: NDArray[Any], over: Floats, alpha: Floats) -> None:
+        """As `blend`, but grain and pores are one picture's or the other's: the mean of two grains is none."""
+        below = under.astype(np.float32)
+        low_under, low_over = (cv2.GaussianBlur(v, (0, 0), GRAIN_PX) for v in (below, over))
+        fine = smoothstep(alpha, *CHANGES_OVER)
+        mixed = low_under + (low_over - low_under) * alpha
+        mixed += (below - low_under) * (1 - fine) + (over - low_over) * fine + np.float32(0.5)
+        under[:] = np.clip(mixed, 0, self.white)
 
 
 class MouthEditor:
@@ -198,12 +196,8 @@ class MouthEditor:
         canvas = self._canvas(planes, goal)
         if canvas is None:
             return
-        bend, inside = canvas.mapping(goal, depth, source, triangles())
-        still = np.stack(np.meshgrid(*[(np.arange(n) + 0.5) * canvas.coarse for n in canvas.size]), -1)
-        still = still.astype(np.float32) + np.array((canvas.x0, canvas.y0), np.float32)
-        move = (bend - still) * inside[..., None]
-        bend = still + np.where(np.abs(move).max(-1, keepdims=True) < STILL_PX, 0, move)
-        bent = [canvas.sample(p, bend, k, (0, 0)) for k, p in enumerate(planes)]
+        bend = canvas.bend(goal, depth, source, triangles())
+        bent = [canvas.sample(p, bend, k, (0, 0)) for k, p in enumerate(planes)]  # stored samples, as in the planes
         if patch is not None and share > 0:
             self._lay(canvas, bent, goal, depth, patch, share, unit)
         shown = now[OPENING] if patch is None else patch.controls[OPENING]
@@ -213,18 +207,24 @@ class MouthEditor:
             whole[:N_FACE] = target
             self._fill(canvas, bent, goal, replace(motion, face=whole), lacking)
         for k, out in enumerate(bent):
-            view = canvas.view(k)
-            view[:] = np.clip(out + 0.5, 0, canvas.white).astype(view.dtype)
+            canvas.view(k)[:] = out
 
     def _canvas(self, planes: Planes, goal: Floats) -> Canvas | None:
-        used = goal[np.unique(triangles())]
+        used = goal[moving_points()]
         H, W = planes[0].shape
         x0, y0 = (int(np.clip(v, 0, None)) // 4 * 4 for v in np.floor(used.min(0)))
         x1, y1 = (min(int(v + 3) // 4 * 4, n // 4 * 4) for v, n in zip(np.ceil(used.max(0)), (W, H), strict=True))
         return Canvas(planes, (x0, y0, x1, y1)) if x1 - x0 >= 8 and y1 - y0 >= 8 else None
 
     def _lay(
-        self, canvas: Canvas, bent: list[Floats], goal: Floats, depth: Floats, patch: Patch, share: float, unit: float
+        self,
+        canvas: Canvas,
+        bent: list[NDArray[Any]],
+        goal: Floats,
+        depth: Floats,
+        patch: Patch,
+        share: float,
+        unit: float,
     ) -> None:
         """The patch over the bent frame, in the frame's light."""
         source = np.concatenate((patch.points, np.zeros((len(RINGS) * N_OVAL, 2), np.float32)))
@@ -243,14 +243,17 @@ class MouthEditor:
         )
         alpha = opacity[..., 0] * inside * share
         for k, (sx, sy) in enumerate(part.steps):
-            laid = part.sample(patch.planes[k], where, k, patch.corner)
+            laid = part.sample(patch.planes[k], where, k, patch.corner).astype(np.float32)
             y, x = slice(int(low[1]) // sy, y1 // sy), slice(int(low[0]) // sx, x1 // sx)
             under = bent[k][y, x]
             a = part.fine(alpha, k)
-            laid = _in_light(laid, under, a, unit / sx, luma=k == 0)
-            under += (laid - under) * a
+            laid = _in_light(laid, under.astype(np.float32), a, unit / sx, luma=k == 0)
+            if k == 0:
+                part.weave(under, laid, a)
+            else:
+                part.blend(under, laid, a)
 
-    def _fill(self, canvas: Canvas, bent: list[Floats], goal: Floats, motion: Motion, share: float) -> None:
+    def _fill(self, canvas: Canvas, bent: list[NDArray[Any]], goal: Floats, motion: Motion, share: float) -> None:
         """The inside of a mouth that the clip never showed so far open, between the lips."""
         ring = goal[list(INNER_LIPS)]
         drawn = self._inside.render(motion.face, ring, around_mouth(self._camera, motion.head, motion.face))
@@ -269,7 +272,7 @@ class MouthEditor:
             a = cv2.resize(mask, size, interpolation=cv2.INTER_AREA) * np.float32(share)
             over = cv2.resize(inside[..., k], size, interpolation=cv2.INTER_AREA)
             under = bent[k][(y0 - canvas.y0) // sy :, (x0 - canvas.x0) // sx :][: size[1], : size[0]]
-            under += (over - under) * a
+            canvas.blend(under, over, a)
 
 
 def unshown(shown: float, wanted: float) -> float:
@@ -305,3 +308,9 @@ def _in_light(laid: Floats, under: Floats, alpha: Floats, unit: float, *, luma: 
         gain = np.clip((here + 8) / (there + 8), 0.6, 1.6)
         return np.asarray(laid * cv2.resize(gain, laid.shape[::-1], interpolation=cv2.INTER_LINEAR))
     return np.asarray(laid + cv2.resize(here - there, laid.shape[::-1], interpolation=cv2.INTER_LINEAR))
+
+
+def load() -> None:
+    """Have the compiled loops at hand: half a second that may pass beside other work."""
+    none, maps = np.zeros((0, 3), np.int32), np.zeros((2, 2, 2), np.float32)
+    rasterise(maps[0], maps[0], maps[0, 0], none, maps.copy(), maps[0].copy())

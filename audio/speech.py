@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from av import AudioLayout
@@ -23,6 +24,7 @@ LONGEST = Fraction(3600)  # seconds
 _QUIET = 1e-3  # root mean square of the loudest moment, -60 dB, below which nobody is heard
 _MOMENT = SAMPLE_RATE // 50  # samples
 _MIXED = 8  # channels; of more, runtime.sound makes the mean itself
+_AT_ONCE = SAMPLE_RATE  # samples handed on together
 
 
 @dataclass(frozen=True)
@@ -86,14 +88,25 @@ def read_speech(path: str | Path, start: Fraction | None = None, end: Fraction |
 
 def _chunks(speech: Speech) -> Iterator[AudioChunk]:
     first, last = speech.start + speech.origin, speech.end + speech.origin
-    heard = False
-    for frame in cut_sound(speech.track, first, last, rate=SAMPLE_RATE, layout=_layout(speech.track)):
-        mono = frame.to_ndarray().mean(0)
+    frames = cut_sound(speech.track, first, last, rate=SAMPLE_RATE, layout=_layout(speech.track))
+    n = 0
+    while parts := _some(frames):
+        mono = np.concatenate(parts, 1).mean(0)
         pcm = np.clip(np.nan_to_num(mono, nan=0.0, posinf=0.0, neginf=0.0), -1, 1)
-        heard = True
-        yield AudioChunk(time=speech.start + Fraction(frame.pts, SAMPLE_RATE), pcm=pcm.astype(np.float32))
-    if not heard:
+        yield AudioChunk(time=speech.start + Fraction(n, SAMPLE_RATE), pcm=pcm.astype(np.float32))
+        n += len(pcm)
+    if not n:
         raise InputError(f"{speech.path} holds {speech.track.codec} sound that cannot be decoded")
+
+
+def _some(frames: Iterator[Any]) -> list[NDArray[np.float32]]:
+    """The samples [C, n] of the next frames, about _AT_ONCE in all: what listens is quicker the fewer chunks there are."""
+    parts: list[NDArray[np.float32]] = []
+    n = 0
+    while n < _AT_ONCE and (frame := next(frames, None)) is not None:
+        parts.append(frame.to_ndarray())
+        n += parts[-1].shape[1]
+    return parts
 
 
 def _layout(track: SoundTrack) -> str:

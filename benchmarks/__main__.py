@@ -2,7 +2,7 @@
 
 python -m benchmarks                       # all but the long one
 python -m benchmarks --only speed          # one of them; may be given several times
-python -m benchmarks --long                # the ten-minute clip and the service's trials as well
+python -m benchmarks --long                # the ten-minute clips and the service's trials as well
 python -m benchmarks --json                # one line of JSON a table
 python -m benchmarks --readme              # write what was measured into README.md too
 """
@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.closed_loop import closed_loop
 from benchmarks.diffusion import diffusion
-from benchmarks.dub import dub_speed, dubbing
+from benchmarks.dub import dub_memory, dub_speed, dubbing
 from benchmarks.picture import picture
 from benchmarks.reenact import JUDGE, cross_reenactment, self_reenactment
 from benchmarks.service import faults_table, scaling_table, soak_table
@@ -37,6 +37,7 @@ ALL: dict[str, Callable[[Path], list[Table]]] = {
     "speech": speech,
     "dub": dubbing,
     "dub-speed": dub_speed,
+    "dub-memory": dub_memory,
     "sync": sync,
     "diffusion": diffusion,
     "memory": memory,
@@ -45,7 +46,7 @@ ALL: dict[str, Callable[[Path], list[Table]]] = {
     "soak": soak_table,
     "scaling": scaling_table,
 }
-LONG = {"memory", "faults", "soak", "scaling"}
+LONG = {"memory", "dub-memory", "faults", "soak", "scaling"}
 ASKED_FOR = {"picture"}  # writes into docs/
 NEED_SHARED = {"self", "cross", "dub"}
 README = Path(__file__).parents[1] / "README.md"
@@ -54,7 +55,7 @@ README = Path(__file__).parents[1] / "README.md"
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure what the README claims.")
     parser.add_argument("--only", action="append", choices=ALL, help="which to run; several may be named")
-    parser.add_argument("--long", action="store_true", help="the ten-minute clip and the service's trials as well")
+    parser.add_argument("--long", action="store_true", help="the ten-minute clips and the service's trials as well")
     parser.add_argument("--json", action="store_true", help="one line of JSON a table")
     parser.add_argument("--readme", action="store_true", help="write the tables into README.md")
     parser.add_argument("--keep", type=Path, help="folder for clips and results, kept; else a temporary one")

@@ -44,7 +44,9 @@ def run(*arguments: object) -> Ran:
 
 def main() -> None:
     begun, command, *paths = sys.argv[1:]
-    import server.cli  # noqa: F401 - what the real command imports first
+    from server.cli import spare_pools
+
+    spare_pools()  # as the real command does
     from server.report import peak_mb
     from server.take import Tally
 

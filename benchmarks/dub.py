@@ -34,6 +34,7 @@ OWN_WANTED = {
     "psnr_outside": Target(low=42), "sharpness": Target(0.90, 1.15), "coverage": Target(low=1.0),
 }  # fmt: skip
 FPS = 25
+LENGTHS_S = {"1 minute": 60, "10 minutes": 600}
 
 
 def dubbing(folder: Path) -> list[Table]:
@@ -111,19 +112,31 @@ def _tall(folder: Path, width: int, height: int) -> Path:
     return path
 
 
-def _talking(portrait: Path) -> Path:
-    """A clip at 25 frames a second of a portrait that acts, twenty seconds, and says what `speak` says."""
-    path = portrait.with_name(f"{portrait.stem}_talking.mp4")
+def dub_memory(folder: Path) -> list[Table]:
+    """One minute against ten, of a small picture: memory must not grow. Takes about five minutes."""
+    portrait = _tall(folder, 360, 288)
+    rows = []
+    for label, seconds in LENGTHS_S.items():
+        clip = _talking(portrait, seconds)
+        ran = run("dub", clip, clip, folder / "dubbed.mp4")
+        rows.append(Row(label, {"× real time": ran.fps / FPS, "peak MB": ran.peak_mb}))
+    columns, wanted = ("× real time", "peak MB"), {"peak MB": Target(high=1500)}
+    return [Table("dub-memory", "Memory of dubbing with the length of the clip, 360×288", columns, rows, wanted)]
+
+
+def _talking(portrait: Path, seconds: int = 20) -> Path:
+    """A clip at 25 frames a second of a portrait that acts, and is heard to speak."""
+    path = portrait.with_name(f"{portrait.stem}_talking_{seconds}.mp4")
     if path.exists():
         return path
-    silent = acted(portrait, 2)
-    sound = _speech(portrait.with_suffix(".wav"), 20)
+    silent = acted(portrait, -(-seconds // 10))
+    sound = _speech(portrait.with_name(f"{path.stem}.wav"), seconds)
     with (
         VideoReader(silent) as reader,
         VideoWriter(path, reader.width, reader.height, Fraction(FPS), sound=sound) as writer,
     ):
         for i, frame in enumerate(reader):
-            if i == 20 * FPS:
+            if i == seconds * FPS:
                 break
             writer.write(frame.rgb, Fraction(i, FPS))
     return path

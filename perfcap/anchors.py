@@ -37,6 +37,7 @@ class _Reference:
     scale: float
     points: NDArray[np.float32]  # [N, 2] px of the scaled picture
     face: FaceMesh
+    eyes: float  # px of the picture between the outer eye corners
 
 
 class AnchorTracker:
@@ -54,7 +55,7 @@ class AnchorTracker:
 
         eyes = float(np.linalg.norm(face.landmarks[OUTER_EYES[0], :2] - face.landmarks[OUTER_EYES[1], :2]))
         reference = self._reference
-        if reference is not None and not 0.6 < eyes * reference.scale / WORK_PX < 1.6:
+        if reference is not None and not 0.6 < eyes / reference.eyes < 1.6:
             reference = None
         if reference is None:
             self._reference = reference = self._begin(rgb, face, min(1.0, WORK_PX / max(eyes, 1.0)))
@@ -106,7 +107,7 @@ class AnchorTracker:
         if points is None or len(points) < FEW:
             return None
         self._number += 1
-        return _Reference(self._number, grey, scale, points[:, 0].astype(np.float32), face)
+        return _Reference(self._number, grey, scale, points[:, 0].astype(np.float32), face, unit / scale)
 
 
 def _grey(rgb: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:

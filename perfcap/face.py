@@ -7,7 +7,6 @@ mediapipe 0.10.21 is the last wheel that carries the models, so nothing is fetch
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +14,8 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from perfcap.solutions import solution
 
 log = logging.getLogger(__name__)
 
@@ -34,11 +35,11 @@ class FaceMesh:
     def box(self) -> NDArray[np.float32]:  # x0, y0, x1, y1 px
         return np.concatenate((self.landmarks[:, :2].min(0), self.landmarks[:, :2].max(0)))
 
-    @property
+    @cached_property
     def size(self) -> float:  # px, the longer side
         return float((self.box[2:] - self.box[:2]).max())
 
-    @property
+    @cached_property
     def centre(self) -> NDArray[np.float32]:  # px
         return (self.box[:2] + self.box[2:]) / 2
 
@@ -49,17 +50,11 @@ class FaceFinder(Protocol):
 
 
 def _mesh_solution(n_faces: int, still: bool) -> Any:
-    os.environ.setdefault("GLOG_minloglevel", "2")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    from mediapipe.python.solutions import face_mesh
-
-    return face_mesh.FaceMesh(static_image_mode=still, max_num_faces=n_faces, refine_landmarks=True)
+    return solution("face_mesh").FaceMesh(static_image_mode=still, max_num_faces=n_faces, refine_landmarks=True)
 
 
 def _detector_solution(model: int) -> Any:
-    from mediapipe.python.solutions import face_detection
-
-    return face_detection.FaceDetection(model_selection=model, min_detection_confidence=0.4)
+    return solution("face_detection").FaceDetection(model_selection=model, min_detection_confidence=0.4)
 
 
 def _landmarks(found: Any, x0: int, y0: int, width: int, height: int) -> NDArray[np.float32]:
@@ -168,9 +163,9 @@ class MediaPipeFaces:
         return face if agree else None
 
     def close(self) -> None:
-        for solution in [self._mesh, *self._detectors]:
-            if solution is not None:
-                solution.close()
+        for opened in [self._mesh, *self._detectors]:
+            if opened is not None:
+                opened.close()
         self._mesh, self._detectors = None, []
 
     def _look(self, rgb: NDArray[np.uint8]) -> list[FaceMesh]:

@@ -146,30 +146,28 @@ def refine_head(
     R = head[:3, :3].astype(np.float64)
     t = head[:3, 3].astype(np.float64)
     unit_px = camera.focal_px * UNIT_M / t[2]
-    points = local.astype(np.float64) * UNIT_M
-    middle = FACE_MIDDLE.astype(np.float64) * UNIT_M
-    home = (R @ middle + t)[:2] / (R @ middle + t)[2] * camera.focal_px
+    # The middle of the face, where the mesh has it, is one more feature; it never slips.
+    points = np.concatenate((local, FACE_MIDDLE[None])).astype(np.float64) * UNIT_M
+    home = R @ points[-1] + t
+    seen = np.concatenate((seen_px, (home[:2] / home[2] * camera.focal_px + camera.centre)[None]))
+    share = min(1.0, 25 / max(len(seen_px), 1))
     R0, z0 = R.copy(), t[2]
     lean = np.zeros(3)
     for step in range(n_steps):
-        p = points @ R.T + t
-        px = p[:, :2] / p[:, 2:] * camera.focal_px + camera.centre
-        off = (seen_px - px) / unit_px
+        turned = points @ R.T
+        p = turned + t
+        off = (seen - p[:, :2] / p[:, 2:] * camera.focal_px - camera.centre) / unit_px
         slack = (0.08, 0.04, 0.025, 0.02)[min(step, 3)]
-        w = np.sqrt(1 / (1 + ((off**2).sum(1) / slack**2)) ** 2 / TRACK_UNITS**2 * min(1.0, 25 / len(off)))
-        J = _jacobian(R @ points.T, p, camera.focal_px / unit_px)  # [N, 2, 6]
-        A = [(J * w[:, None, None]).reshape(-1, 6)]
-        b = [(off * w[:, None]).ravel()]
-        m = R @ middle + t
-        here = m[:2] / m[2] * camera.focal_px
-        A.append(_jacobian((R @ middle)[:, None], m[None], camera.focal_px / unit_px)[0] / SLIP_UNITS)
-        b.append((home - here) / unit_px / SLIP_UNITS)
-        A.append(np.concatenate((np.eye(3) / LEAN_RAD, np.zeros((3, 3))), 1))
-        b.append(-lean / LEAN_RAD)
-        A.append(np.array([[0, 0, 0, 0, 0, 1 / (BREATH * z0)]]))
-        b.append(np.array([(z0 - t[2]) / (BREATH * z0)]))
-        M, y = np.concatenate(A), np.concatenate(b)
-        d = np.linalg.solve(M.T @ M, M.T @ y)
+        w = share / ((1 + (off**2).sum(1) / slack**2) * TRACK_UNITS) ** 2
+        w[-1] = 1 / SLIP_UNITS**2
+        J = _jacobian(turned, p, camera.focal_px / unit_px)
+        weighed = (J * w).reshape(6, -1)
+        M, y = weighed @ J.reshape(6, -1).T, weighed @ off.T.ravel()
+        M[range(3), range(3)] += 1 / LEAN_RAD**2
+        y[:3] -= lean / LEAN_RAD**2
+        M[5, 5] += 1 / (BREATH * z0) ** 2
+        y[5] += (z0 - t[2]) / (BREATH * z0) ** 2
+        d = np.linalg.solve(M, y)
         R = _small_rotation(d[:3]) @ R
         t = t + d[3:]
         lean = _rotation_vector(R @ R0.T)
@@ -179,16 +177,13 @@ def refine_head(
 
 
 def _jacobian(turned: NDArray[np.float64], p: NDArray[np.float64], gain: float) -> NDArray[np.float64]:
-    """Of projected points [N, 2] by a left rotation and a translation [6]; `turned` [3, N] is before translation."""
-    x, y, z = p.T
-    a, b, c = turned
-    near = gain / z
-    u, v = near * x / z, near * y / z
-    J = np.zeros((len(p), 2, 6))
-    J[:, 0, 0], J[:, 0, 1], J[:, 0, 2] = -u * b, near * c + u * a, -near * b  # d(w x q)/dw, seen
-    J[:, 1, 0], J[:, 1, 1], J[:, 1, 2] = -near * c - v * b, v * a, near * a
-    J[:, 0, 3] = J[:, 1, 4] = near
-    J[:, 0, 5], J[:, 1, 5] = -u, -v
+    """Of projected points, [6, 2, N], by a left rotation and a translation; `turned` [N, 3] is before translation."""
+    a, b, c = turned.T
+    g = gain / p[:, 2]
+    u, v = (p[:, :2] / p[:, 2:]).T
+    J = np.zeros((6, 2, len(p)))
+    J[0, 0], J[1, 0], J[2, 0], J[3, 0], J[5, 0] = -g * u * b, g * (c + u * a), -g * b, g, -g * u
+    J[0, 1], J[1, 1], J[2, 1], J[4, 1], J[5, 1] = -g * (c + v * b), g * v * a, g * a, g, -g * v
     return J
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfcap.landmarks import OVAL
+from perfcap.solutions import solution
 
 Triangle = tuple[int, int, int]
 
@@ -24,10 +25,9 @@ def face_triangles() -> NDArray[np.int32]:
 
     Seen from outside the face they run counter-clockwise (glTF's front), in a frontal picture too.
     """
-    from mediapipe.python.solutions.face_mesh_connections import FACEMESH_TESSELATION
-
+    edges = solution("face_mesh_connections").FACEMESH_TESSELATION
     # The oval runs clockwise in a frontal picture, so the triangle on its first edge must run against it.
-    triangles = np.array(_wind(_faces(FACEMESH_TESSELATION), (OVAL[1], OVAL[0])), np.int32)
+    triangles = np.array(_wind(_faces(edges), (OVAL[1], OVAL[0])), np.int32)
     triangles.setflags(write=False)
     return triangles
 

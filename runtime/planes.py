@@ -23,6 +23,7 @@ from av.video.reformatter import ColorRange, VideoReformatter
 from numpy.typing import NDArray
 
 from runtime.errors import InputError
+from runtime.hdr import UNKNOWN, Brightness, brightness_of
 from runtime.video import (
     BT709,
     Turn,
@@ -59,6 +60,8 @@ class PlaneLayout:
     interlaced: bool
     stream: int  # index of the picture in its file
     origin: Fraction  # seconds, where the file's own clock starts and the frames' times are 0
+    brightness: Brightness = UNKNOWN
+    is_clear: bool = False  # in places: its opacity is not among the planes
 
     @property
     def turn(self) -> Turn:
@@ -215,6 +218,9 @@ class _ToPlanes:
             interlaced=bool(first.interlaced_frame),
             stream=decoder.index,
             origin=max(decoder.origin, Fraction(0)),
+            brightness=brightness_of(first),
+            is_clear=any(c.is_alpha for c in pixels.components)
+            and bool(first.to_ndarray(format="rgba")[..., 3].min() < 255),
         )
 
     def __call__(self, frame: Any) -> Any:

@@ -24,6 +24,7 @@ import av
 from av.video.reformatter import VideoReformatter
 
 from runtime.errors import InputError
+from runtime.hdr import Brightness
 from runtime.output import check_output, partial_path, write_failure
 from runtime.planes import PlaneFrame, PlaneLayout
 from runtime.sound import encoder_layout, encoder_rate, inspect_sound
@@ -285,7 +286,7 @@ class _Picture:
             stream.set_display_matrix(layout.display)
         if layout.interlaced and kind.encoder == "libx264":
             context.flags |= _INTERLACED
-        context.options = _encoder_options(kind.encoder, options)
+        context.options = _encoder_options(kind.encoder, options, layout.brightness)
         context.thread_count = 0
         _say(stream, template)
 
@@ -330,12 +331,17 @@ def _changes(layout: PlaneLayout, kind: Kind) -> Iterator[str]:
         yield f"the picture's {layout.format} is written as {written}, which {kind.container} can hold"
     if kind.container == "webm" and layout.sample_aspect not in (None, 1):
         yield "webm forgets that pixels are not square"
+    if kind.encoder != "libx264" and layout.brightness:
+        yield f"{kind.container} forgets how bright the picture was made to be shown"
+    if layout.is_clear:
+        yield "what is clear in the picture is shown as it is stored, since its opacity is not kept"
 
 
-def _encoder_options(encoder: str, options: RemuxOptions) -> dict[str, str]:
+def _encoder_options(encoder: str, options: RemuxOptions, brightness: Brightness) -> dict[str, str]:
     if encoder == "libx264":
         # without B-frames every frame's time and duration stand in the file as they are, and it is a third faster
-        return {"crf": str(options.crf), "preset": options.preset, "bf": "0"}
+        said = {"x264-params": brightness.x264} if brightness else {}
+        return {"crf": str(options.crf), "preset": options.preset, "bf": "0", **said}
     return {
         "crf": str(options.crf),
         "b": "0",

@@ -52,7 +52,7 @@ class Cast:
         if not path.exists():
             self._path(name)
             path.parent.mkdir(exist_ok=True)
-            save_image(path, self.character(name).rgb)
+            save_image(path, self.character(name).rgb, force=True)  # another request may have made it meanwhile
         return path
 
     def add(self, picture: Path, called: str) -> str:
@@ -76,5 +76,5 @@ class Cast:
     def _add_demo(self) -> str:
         from server.demo import ASTRONAUT
 
-        save_image(self._folder / "astronaut.png", ASTRONAUT.load())
+        save_image(self._folder / "astronaut.png", ASTRONAUT.load(), force=True)
         return "astronaut"

@@ -762,6 +762,13 @@ def _say(text: str, status: int) -> int:
     return status
 
 
+def spare_pools() -> None:
+    """Before numpy is loaded: our matrices are small, and waking a pool for one costs more than it saves."""
+    for pool in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(pool, "1")
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # a network's threads yield a busy machine instead of spinning
+
+
 def main() -> None:
     """The process: quiet native libraries, stop cleanly when told to, exit with the command's status."""
     from server.chatter import quiet_natives
@@ -777,9 +784,7 @@ def main() -> None:
         else:
             sys.__unraisablehook__(lost)
 
-    for pool in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ.setdefault(pool, "1")  # our matrices are small: waking a pool for one costs more than it saves
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # a network's threads yield a busy machine instead of spinning
+    spare_pools()
     signal.signal(signal.SIGTERM, stop)
     sys.unraisablehook = tell_again
     quiet_natives()

@@ -303,6 +303,7 @@ def _write(dubbed: _Whole | _Parts, output: Path, options: DubOptions, tally: Ta
         start, end = dubbed.heard
         own = None if clip.sound is None else beside.pool.submit(own_mouth, clip.path, start, end, beside.stop)
         mouths = [beside.pool.submit(mouth_of, line, beside.stop) for line in dubbed.lines]
+        beside.pool.submit(_load)
         people, n_watched = _watch(dubbed, tally, progress)
         tally.notes += dubbed.plan()
         with tally.during("listen"):
@@ -338,6 +339,13 @@ def _write(dubbed: _Whole | _Parts, output: Path, options: DubOptions, tally: Ta
             tally.frames += 1
             progress(n_watched + tally.frames, total)
     tally.notes += writer.notes
+
+
+def _load() -> None:
+    """What changes frames, loaded while they are watched."""
+    from audio import rerender
+
+    rerender.load()
 
 
 class _Beside:

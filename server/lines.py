@@ -12,7 +12,7 @@ import wave
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from audio.align import align
 from audio.dubbing import RATE, Curve, relative
 from audio.lips import Lips, motion_of
+from audio.mouth_shape import N_CONTROLS
 from audio.phones import Phone
 from audio.speech import Listened, Speech, inspect_speech, read_speech, whole
 from audio.voice import CommandVoice, EspeakVoice, Utterance, Voice, find_language
@@ -36,6 +37,7 @@ log = logging.getLogger(__name__)
 
 _TICK = SAMPLE_RATE // RATE  # samples of one value of a curve
 _BLOCK, _AROUND = 10 * RATE, 2 * RATE  # moments worked out at once, and on either side that can matter to them
+_AT_ONCE = 10 * RATE  # moments whose faces are measured together
 _VOICED = 0.06  # of how loud a speech is in its loudest twentieth, from which somebody speaks
 _KNOWN_BY = 600  # seconds of a clip's own sound that are enough to know its speaker
 _PART = {"start", "end", "audio", "text", "transcript"}  # what a part of a segments file may say
@@ -272,8 +274,11 @@ def mouth_of(line: Line, stop: Event | None = None) -> Mouth:
     """What a mouth does while a line is said, or up to when `stop` is set."""
     speech = line.speech
     heard = Heard(read_speech(speech.path, speech.start, min(speech.end, speech.start + line.length)), stop)
-    controls = [relative(motion.face) for motion in run(speaker_of(line), heard)]
-    values = np.stack(controls) if controls else relative(template())[None]
+    motions = run(speaker_of(line), heard)
+    blocks = [np.zeros((0, N_CONTROLS), np.float32)]
+    while faces := [motion.face for motion in islice(motions, _AT_ONCE)]:
+        blocks.append(relative(np.stack(faces)))
+    values = np.concatenate(blocks) if len(blocks) > 1 else relative(template())[None]
     curve = Curve(line.start, values, heard.voiced(len(values)))
     return Mouth(curve, heard.is_silent)
 

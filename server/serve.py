@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from server.house import House
     from server.jobs.pool import Pool
 
+WARM_S = 20  # what is being made ready ends by itself by then: to end in the midst of native code aborts
 SWITCH_S = 0.0005  # until a thread that computes lets another go on: a picture is handed on some twenty times
 GRACE_S = 5  # connections that do not end by themselves are cut after that
 
@@ -92,7 +93,8 @@ def serve(options: ServeOptions, *, quiet: bool = False) -> None:
         studio = VTubeStudio(options.data / "vtube-studio-token")
         house.outputs.append(studio)
         house.beside.append(studio.run)
-    threading.Thread(target=house.warm, name="warm", daemon=True).start()
+    warm = threading.Thread(target=house.warm, name="warm", daemon=True)
+    warm.start()
     pool.start()
     if not quiet:
         print(f"understudy: {address}/  (Ctrl+C stops)", flush=True)
@@ -101,6 +103,7 @@ def serve(options: ServeOptions, *, quiet: bool = False) -> None:
     finally:
         pool.stop()
         service.close()
+        warm.join(WARM_S)
 
 
 def _service(options: ServeOptions, address: str, quiet: bool) -> tuple[Service, Pool]:

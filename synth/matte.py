@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from perfcap.solutions import solution
+
 WORK_PX = 1024  # the matte is drawn on a picture no larger than this
 HALO = 0.12  # of the face's size: how far from the person the rim of what is behind may bear their traces
 FAINT = 5.0  # levels by which what is made up is off itself
@@ -55,9 +57,8 @@ def _window(centre: NDArray[np.floating[Any]], half: float, W: int, H: int) -> t
 def _segment(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
     """The model's soft mask [H, W], the mean of a look and a look in the mirror."""
     import cv2
-    from mediapipe.python.solutions import selfie_segmentation
 
-    with selfie_segmentation.SelfieSegmentation(model_selection=0) as model:
+    with solution("selfie_segmentation").SelfieSegmentation(model_selection=0) as model:
         mask = np.asarray(model.process(rgb).segmentation_mask, np.float32)
         mirrored = np.asarray(model.process(np.ascontiguousarray(rgb[:, ::-1])).segmentation_mask, np.float32)
     mask = cv2.resize((mask + mirrored[:, ::-1]) / 2, rgb.shape[1::-1])

@@ -18,44 +18,110 @@ from perfcap.landmarks import INNER_LIPS, INNER_LIPS_LOWER, INNER_LIPS_UPPER, LI
 from runtime.records import N_FACE, Cue, Motion, Shot
 from synth.camera import VirtualCamera
 from synth.eyes import EYES, Eye, curve, opening, polygon
-from synth.mouth import MouthInterior, MouthPalette, palette_from_picture
+from synth.mouth import Interior, MouthInterior, MouthPalette, palette_from_picture
 from synth.raster import FAR, Canvas, lay_over, rasterise
 from synth.rig import FIRST_GRID, LASHES, NECK, Character, lid_rows, smoothstep
 
+NOSE = 2  # the landmark under it, above the upper lip
+
 
 class Mouth:
-    """The inside of a character's mouth: the picture's own where it shows it, else drawn."""
+    """The inside of a character's mouth: drawn, and over it the teeth that the picture itself shows."""
 
     def __init__(self, character: Character) -> None:
         points = character.landmarks[:, :2]
         self._inside = MouthInterior(_palette(character), character.face)
         self._camera = character.camera
         self._opening = opening(points[list(INNER_LIPS_UPPER)], points[list(INNER_LIPS_LOWER)])
+        self._own: OwnTeeth | None = None
+        if self._opening > SHOWN:
+            drawn = self._drawn(points, character.head, character.face)
+            self._own = OwnTeeth(character, drawn)
 
     def draw(self, canvas: Canvas, points: NDArray[np.float32], motion: Motion) -> None:
         """Draw between the lips of a picture whose landmarks [478, 2] px are given."""
-        upper, lower = points[list(INNER_LIPS_UPPER)], points[list(INNER_LIPS_LOWER)]
-        now = opening(upper, lower)
+        now = opening(points[list(INNER_LIPS_UPPER)], points[list(INNER_LIPS_LOWER)])
         if now < 0.02:
             return
         share = 1.0
-        if self._opening > SHOWN:  # the picture's own teeth, while it still fits them
-            share = float(smoothstep(np.array(abs(now / self._opening - 1)), 0.15, 0.5))
+        if self._own is not None:  # near rest the picture itself, lips and all
+            share = float(smoothstep(np.array(abs(now / self._opening - 1)), 0.05, 0.25))
         share *= float(smoothstep(np.array(now), 0.02, 0.06))
         if share <= 0:
             return
-        ring = points[list(INNER_LIPS)]
-        drawn = self._inside.render(motion.face, ring, around_mouth(self._camera, motion.head, motion.face))
-        h, w = drawn.rgb.shape[:2]
+        drawn = self._drawn(points, motion.head, motion.face)
+        inside = drawn.rgb if self._own is None else self._own.over(drawn, motion.head, motion.face)
+        h, w = inside.shape[:2]
         H, W = canvas.painted.shape
         x0, y0 = max(0, drawn.left), max(0, drawn.top)
         x1, y1 = min(W, drawn.left + w), min(H, drawn.top + h)
         if x1 <= x0 or y1 <= y0:
             return
-        edge = np.concatenate((curve(upper)[:-1], curve(lower)[:0:-1]))
-        mask = polygon((h, w), (edge - (drawn.left, drawn.top)).astype(np.float32))
         part = (slice(y0 - drawn.top, y1 - drawn.top), slice(x0 - drawn.left, x1 - drawn.left))
-        canvas.lay(x0, y0, drawn.rgb[part].astype(np.float32), mask[part].astype(np.float32) * (share / 255))
+        cover = between_lips(points, drawn)[part].astype(np.float32) * (share / 255)
+        canvas.lay(x0, y0, inside[part].astype(np.float32), cover)
+
+    def _drawn(self, points: NDArray[np.float32], head: NDArray[np.float32], face: NDArray[np.float32]) -> Interior:
+        return self._inside.render(face, points[list(INNER_LIPS)], around_mouth(self._camera, head, face))
+
+
+def between_lips(points: NDArray[np.float32], drawn: Interior) -> NDArray[np.uint8]:
+    """Coverage [h, w] 0..255 of what was drawn by the opening of lips at landmarks [478, 2] px."""
+    upper, lower = points[list(INNER_LIPS_UPPER)], points[list(INNER_LIPS_LOWER)]
+    edge = np.concatenate((curve(upper)[:-1], curve(lower)[:0:-1]))
+    return polygon(drawn.rgb.shape[:2], (edge - (drawn.left, drawn.top)).astype(np.float32))
+
+
+RIM = 0.15  # of a picture's opening: the lips shade what is so near to them
+LOWEST = 0.55  # of the way down an opening: what is seen below may go with the jaw
+LIT = (0.6, 1.7)  # bounds of how much brighter or darker drawn teeth become beside the picture's own
+
+
+class OwnTeeth:
+    """What a picture shows between its lips: it goes with the skull, as upper teeth do."""
+
+    def __init__(self, character: Character, drawn: Interior) -> None:
+        """`drawn` is what would be drawn in the picture's own opening."""
+        import cv2
+
+        self._camera, self._rest = character.camera, character.face
+        h, w = drawn.rgb.shape[:2]
+        H, W = character.rgb.shape[:2]
+        y, x = np.clip(np.arange(h) + drawn.top, 0, H - 1), np.clip(np.arange(w) + drawn.left, 0, W - 1)
+        own = character.rgb[y[:, None], x].astype(np.float32)
+        inside = (between_lips(character.landmarks[:, :2], drawn) > 127).astype(np.uint8)
+        down = np.cumsum(inside, 0) / np.maximum(inside.sum(0), 1)
+        from_lips = cv2.distanceTransform(inside, cv2.DIST_L2, 3)
+        cover = smoothstep(from_lips, 0, RIM * float(inside.sum(0).max())) * (1 - smoothstep(down, LOWEST, 1))
+        self._layer = np.dstack((own, cover)).astype(np.float32)  # RGB and opacity
+        self._corner = np.array((drawn.left, drawn.top), np.float32)
+        self._plane_px = self._plane(character.head, character.face)
+        seen = cover > 0.5
+        self._teeth = drawn.rgb[seen].mean(0) if seen.any() else np.full(3, 255.0)
+        self._lit = np.clip(own[seen].mean(0) / np.maximum(self._teeth, 1), *LIT) if seen.any() else np.ones(3)
+
+    def _plane(self, head: NDArray[np.float32], face: NDArray[np.float32]) -> NDArray[np.float64]:
+        """[2, 3]: from the upper teeth's plane, x and y in units of the head's frame, to px."""
+        A = around_mouth(self._camera, head, face).astype(np.float64)
+        slip = (face - self._rest)[NOSE, :2]  # a nose hardly moves: what it seems to is the head's pose, mistaken
+        depth = float(self._rest[list(INNER_LIPS_UPPER), 2].mean())
+        return np.column_stack((A[:, :2], A[:, 2] * depth + A[:, 3] + A[:, :2] @ slip))
+
+    def over(self, drawn: Interior, head: NDArray[np.float32], face: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What was drawn [h, w, 3], in the picture's light, and the picture's own teeth over it."""
+        import cv2
+
+        bright = np.minimum(drawn.rgb / np.maximum(self._teeth, 1), 1).astype(np.float32)
+        under = drawn.rgb * (1 + (self._lit - 1) * bright)
+        now, then = self._plane(head, face), self._plane_px
+        back = then[:, :2] @ np.linalg.inv(now[:, :2])
+        here = np.array((drawn.left, drawn.top)) + 0.5  # the middle of the first pixel
+        offset = back @ (here - now[:, 2]) + then[:, 2] - self._corner - 0.5
+        layer = cv2.warpAffine(
+            self._layer, np.column_stack((back, offset)), drawn.rgb.shape[1::-1],
+            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_CONSTANT,
+        )  # fmt: skip
+        return np.asarray(np.minimum(under + (layer[..., :3] - under) * layer[..., 3:], 255), np.float32)
 
 
 def around_mouth(camera: Camera, head: NDArray[np.float32], face: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -67,3 +67,12 @@ def test_a_full_bank_stays_within_its_bytes_and_keeps_what_is_different() -> Non
         bank.offer(patch(i, 0.1 if i % 40 else 0.01 * i / 40))
     assert sum(p.nbytes for p in bank.patches) <= bank.nbytes
     assert {p.number for p in bank.patches} >= {40 * i for i in range(10)}
+
+
+def test_however_small_mouths_are_no_more_are_kept_than_can_be_compared() -> None:
+    bank = Bank(most=200)
+    for i in range(1000):
+        bank.offer(patch(i, 0.0002 * i, size=2))
+    kept = sorted(float(p.controls[OPENING]) for p in bank.patches)
+    assert 100 <= len(kept) <= 200
+    assert max(b - a for a, b in pairwise([0.0, *kept, 0.2])) < 0.005, "those left are spread over all that were"

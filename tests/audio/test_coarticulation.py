@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from audio.coarticulation import (
     BEFORE,
     DIALS,
+    FASTEST,
     LIVE,
     WHOLE,
     Coarticulate,
@@ -18,6 +19,7 @@ from audio.coarticulation import (
     Reach,
     expression_of,
 )
+from audio.lips import faces_of
 from audio.phones import SYMBOLS, Phone
 from audio.rows import Rows, rows_of, silence
 from runtime.records import ARKIT_INDEX
@@ -70,6 +72,15 @@ def test_live_waits_for_no_more_rows_than_it_says() -> None:
     move.push(rows[:0], rows[:ahead])
     made = [len(move.push(rows[i : i + 1], rows[i + ahead : i + ahead + 1]).shut) for i in range(100)]
     assert made == [0] * LIVE.late + [1] * (100 - LIVE.late)
+
+
+def test_lips_meet_and_part_no_faster_than_real_ones_do() -> None:
+    made = gestures(spoken("apama", 0.2))
+    faces = faces_of(expression_of(made), made.shut)
+    gap = np.linalg.norm(faces[:, 13] - faces[:, 14], axis=1)
+    assert gap.max() > 0.15
+    assert sum(gap[a:b].min() < 0.005 for a, b in ((120, 140), (160, 180))) == 2
+    assert np.abs(np.diff(gap)).max() < 1.5 * FASTEST
 
 
 def test_a_mouth_at_rest_stays_at_rest() -> None:

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from audio.bank import Bank, Patch
-from audio.dubbing import RATE, Curve, Dubbing, ranges, relative, who_speaks
+from audio.dubbing import RATE, SPEED, Curve, Dubbing, ranges, relative, who_speaks
 from audio.footage import Footage, Motions
 from audio.mouth_shape import N_CONTROLS, OPENING, WIDTH, SpeakerMouth, controls
 from perfcap.head import Camera
@@ -78,6 +78,13 @@ def test_a_speaking_mouth_follows_the_new_speech_and_no_longer_the_old() -> None
     plan = dubbed(footage(old), speech(new), own=speech(old))
     assert np.corrcoef(plan.wanted[:, OPENING], new)[0, 1] > 0.95
     assert abs(np.corrcoef(plan.wanted[:, OPENING], old)[0, 1]) < 0.3
+
+
+def test_lips_move_no_faster_than_the_speaker_s_own_did() -> None:
+    jumps = np.where(np.arange(100) % 10 < 5, 0.5, 0.0)
+    plan = dubbed(footage(waves(rate=0.5)), speech(jumps))
+    assert np.ptp(plan.wanted[10:90, OPENING]) > 0.1
+    assert np.abs(np.diff(plan.wanted[10:90, OPENING])).max() < 1.1 * SPEED / FPS
 
 
 def test_a_speaking_mouth_rests_in_silence() -> None:

@@ -67,3 +67,8 @@ def test_lips_and_chin_go_with_the_mouth_and_the_nose_does_not() -> None:
     assert share[NOSE_TIP] < 0.3
     assert share[[10, 33, 263]].max() == 0
     assert from_lips()[list(LIPS)].max() == 0
+
+
+def test_many_faces_are_measured_as_each_is() -> None:
+    faces = np.stack([face(jawOpen=0.1 * i, mouthPucker=0.2 * i) for i in range(4)])
+    np.testing.assert_array_equal(controls(faces), np.stack([controls(f) for f in faces]))

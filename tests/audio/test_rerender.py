@@ -9,11 +9,12 @@ import pytest
 from numpy.typing import NDArray
 
 from audio.bank import Patch
+from audio.cutout import cut, patch_points, pose, subsampled
 from audio.mouth_shape import CONTROLS, OPENING, SpeakerMouth, controls
-from audio.rerender import MouthEditor, cut, patch_points, pose, subsampled, to_yuv, unshown
+from audio.rerender import MouthEditor, to_yuv, unshown
 from perfcap.expression import basis, template
 from perfcap.head import Camera
-from perfcap.landmarks import INNER_LIPS, OVAL
+from perfcap.landmarks import INNER_LIPS, OUTER_LIPS, OVAL
 from perfcap.written import head_at
 from runtime.records import ARKIT_INDEX, N_FACE, Motion
 from synth.mouth import MouthPalette
@@ -114,6 +115,31 @@ def test_a_mouth_from_a_darker_moment_takes_this_moment_s_light() -> None:
     points = pose(now, CAMERA, now.face[:N_FACE]).points
     x, y = points[17].round().astype(int)
     assert abs(float(frame[0][y + 6 : y + 12, x - 5 : x + 5].mean()) - 150) < 8
+
+
+def test_grain_stays_where_one_mouth_fades_into_another() -> None:
+    def grainy(planes: Planes, seed: int) -> Planes:
+        noise = np.random.default_rng(seed).normal(0, 6, planes[0].shape)
+        return (np.clip(planes[0] + cv2.GaussianBlur(noise, (0, 0), 0.6) * 2, 0, 255).astype(np.uint8), *planes[1:])
+
+    def grain(planes: Planes, where: NDArray[np.bool_]) -> float:
+        luma = planes[0].astype(np.float32)
+        return float((luma - cv2.GaussianBlur(luma, (0, 0), 1.5))[where].std())
+
+    now, then = motion(0.1), motion(0.3)
+    frame = grainy(film(now), 1)
+    before = copies(frame)
+    laid = patch(then, grainy(film(then), 2))
+    MouthEditor(speaker(), CAMERA, PALETTE).edit(frame, now, controls(then.face), laid, 1.0)
+    points = pose(then, CAMERA, then.face[:N_FACE]).points
+    unit = float(np.linalg.norm(points[33] - points[263]))
+    mouth = np.zeros((H, W), np.uint8)
+    cv2.fillPoly(mouth, [points[list(OUTER_LIPS)].round().astype(np.int32)], 1)
+    away = cv2.distanceTransform(1 - mouth, cv2.DIST_L2, 3) / unit
+    below = np.arange(H)[:, None] > points[17, 1]
+    for low in (0.0, 0.04, 0.08, 0.12, 0.16, 0.2):  # units; beyond is the chin
+        ring = (away > low) & (away <= low + 0.04) & below
+        assert 0.75 < grain(frame, ring) / grain(before, ring) < 1.1
 
 
 def test_an_inside_that_no_frame_showed_is_drawn() -> None:

@@ -92,3 +92,10 @@ def test_a_cut_to_other_hair_is_not_followed_across() -> None:
     after = tracker.follow(hair(1, contrast=4), mesh())
     assert first is not None
     assert after is None or after.reference != first.reference
+
+
+def test_a_small_face_keeps_the_reference_it_began_with() -> None:
+    tracker = AnchorTracker()
+    small = mesh(unit_px=45)
+    numbers = [found.reference for _ in range(4) if (found := tracker.follow(hair(), small)) is not None]
+    assert numbers == [1, 1, 1, 1]

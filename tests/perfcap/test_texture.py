@@ -61,7 +61,7 @@ def test_landmarks_that_slid_are_put_back_where_the_skin_is(off: tuple[float, fl
     back = tracker.follow(skin(), slid(mesh(), *off))
     error = np.linalg.norm((back.landmarks - mesh().landmarks)[on_skin(), :2], axis=1)
     print(f"slid by {np.hypot(*off):.2f} px, after that median {np.median(error):.2f}, worst {error.max():.2f}")
-    assert np.median(error) < 0.2 * np.hypot(*off)
+    assert np.median(error) < 0.4 * np.hypot(*off)  # doubt keeps some of it
     np.testing.assert_array_equal(back.landmarks[:, 2], mesh().landmarks[:, 2])
 
 

@@ -67,6 +67,7 @@ def film(
     aspect: Fraction | None = None,
     tags: tuple[int, int, int, int] | None = None,
     attachment: bool = False,
+    params: str = "",
 ) -> Path:
     """A clip with everything, made with PyAV alone."""
     base = Fraction(1, 90_000) if times is not None else 1 / rate
@@ -79,7 +80,7 @@ def film(
         context = video.codec_context
         context.time_base = base
         if codec == "libx264":
-            context.options = {"crf": "4", "preset": "ultrafast"}
+            context.options = {"crf": "4", "preset": "ultrafast"} | ({"x264-params": params} if params else {})
         if aspect is not None:
             context.sample_aspect_ratio = aspect
         if tags is not None:
@@ -279,6 +280,46 @@ def test_colour_tags_stay(tmp_path: Path, tags: tuple[int, int, int, int]) -> No
     anew(source, tmp_path / "out.mp4", replaced=None)
     layouts = [read(path)[0].layout.tags for path in (source, tmp_path / "out.mp4")]
     assert layouts[0] == layouts[1]
+
+
+GRADED = "mastering-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50):cll=1000,400"
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mov", "mkv"])
+def test_how_bright_it_was_made_to_be_shown_stays(tmp_path: Path, suffix: str) -> None:
+    source = film(tmp_path / f"clip.{suffix}", 3, pixels="yuv420p10le", tags=(9, 16, 9, 1), sounds=(), params=GRADED)
+    anew(source, tmp_path / f"out.{suffix}", replaced=None)
+    before, after = (read(path)[0].layout.brightness for path in (source, tmp_path / f"out.{suffix}"))
+    assert before.light == (1000, 400)
+    assert before.x264 == GRADED
+    assert after == before
+
+
+def test_webm_says_that_it_forgets_how_bright_the_picture_was_made_to_be_shown(tmp_path: Path) -> None:
+    source = film(tmp_path / "clip.mp4", 3, sounds=(), params=GRADED)
+    with PlaneReader(source) as reader, ClipWriter(tmp_path / "out.webm", source, reader.layout) as writer:
+        for frame in reader:
+            writer.write(frame, frame.time, frame.duration)
+    assert writer.notes == ["webm forgets how bright the picture was made to be shown"]
+
+
+def test_a_picture_that_is_clear_in_places_says_that_its_opacity_is_not_kept(tmp_path: Path) -> None:
+    for clear in (True, False):
+        path = tmp_path / f"{clear}.mov"
+        with av.open(str(path), "w") as container:
+            video: Any = container.add_stream("qtrle", rate=25)
+            video.width, video.height, video.pix_fmt = 64, 48, "argb"
+            rgba = np.full((48, 64, 4), 255, np.uint8)
+            rgba[:, :20, 3] = 0 if clear else 255
+            for i in range(3):
+                shot = av.VideoFrame.from_ndarray(rgba, "rgba").reformat(format="argb")
+                shot.pts, shot.time_base = i, Fraction(1, 25)
+                container.mux(video.encode(shot))
+            container.mux(video.encode(None))
+        with PlaneReader(path) as reader, ClipWriter(tmp_path / "out.mov", path, reader.layout, force=True) as writer:
+            for frame in reader:
+                writer.write(frame, frame.time, frame.duration)
+        assert any("its opacity is not kept" in note for note in writer.notes) == clear
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mov", "mkv"])

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from perfcap.expression import gaze_of, template
+from perfcap.expression import basis, gaze_of, template
 from perfcap.face import MediaPipeFaces
+from perfcap.head import place
 from perfcap.landmarks import CHIN, INNER_LIPS_LOWER, INNER_LIPS_UPPER
 from perfcap.written import head_at, range_of_motion
-from runtime.records import N_EXPRESSION, N_FACE, Cue, Motion
+from runtime.records import ARKIT_INDEX, N_EXPRESSION, N_FACE, Cue, Motion
 from synth.retarget import Retarget, RetargetOptions
 from synth.rig import Character, rig
 from synth.warp import WarpRenderer
@@ -175,6 +176,22 @@ def test_a_mouth_opens_onto_its_inside_and_the_chin_goes_down(hero: Character, r
     assert inside.sum() > 40
     assert opened[inside].mean() < shut[inside].mean() - 20, "a mouth is darker than skin"
     assert px[CHIN, 1] > hero.landmarks[CHIN, 1] + 8
+
+
+def test_a_picture_keeps_its_own_teeth_however_far_its_mouth_opens(hero: Character, renderer: WarpRenderer) -> None:
+    def teeth(jaw: float) -> NDArray[np.float64]:  # mean colour of the upper ones' middle
+        face = (hero.face + jaw * basis()[ARKIT_INDEX["jawOpen"]]).astype(np.float32)
+        rgb = draw(renderer, replace(own(hero), face=face))
+        points = hero.camera.project(place(hero.head, face))
+        gap = points[14, 1] - points[13, 1]
+        x, y = points[13]
+        depth = min(0.3 * gap, 0.15 * np.linalg.norm(points[308] - points[78]))
+        row = slice(int(y + 0.25 * depth), int(y + depth) + 2)
+        return np.asarray(rgb[row, int(x - 6) : int(x + 7)].reshape(-1, 3).mean(0), np.float64)
+
+    rest = teeth(0.0)
+    for jaw in (0.05, 0.15, 0.3):
+        assert np.abs(teeth(jaw) / rest - 1).max() < 0.12, "drawn ones are a fifth darker"
 
 
 @pytest.mark.parametrize(

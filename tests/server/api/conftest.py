@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import wave
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from runtime.video import VideoWriter
-from server.jobs.store import Store, open_store
+from server.jobs.records import Claim
+from server.jobs.store import NEWS_S, Store, open_store
 from tests.server.serving import Running, serving
 
 MADE = b"not a film, but whole"  # what a worker of these tests makes
@@ -45,6 +47,14 @@ class Served:
     def ask(self, method: str, path: str, json: object = None, **headers: str) -> httpx.Response:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         return httpx.request(method, self.url + path, json=json, headers=named, timeout=60)
+
+    def begin(self, progress: float) -> Claim:
+        """Take up the task whose turn it is, and be so far."""
+        claim = self.store.claim("test")
+        assert claim is not None
+        time.sleep(NEWS_S)  # what is news sooner is not written
+        self.store.heartbeat(claim, progress)
+        return claim
 
     def work(self, suffix: str = ".mp4") -> str:
         """Do the task whose turn it is; its id."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,32 +20,24 @@ from PIL import Image
 from runtime.video import VideoWriter
 from server.jobs.store import open_store
 from tests.server.api.conftest import Served
+from tests.server.browsing import chromium, limited
 from tests.server.serving import serving
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        os.environ.get("UNDERSTUDY_BROWSER") != "1",
-        reason="the browser's driver has been seen to spin for minutes on a busy machine; UNDERSTUDY_BROWSER=1 runs these",
-    ),
-]
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = pytest.mark.slow
 SHOTS = os.environ.get("UNDERSTUDY_SCREENSHOTS")  # a folder to keep pictures of the page in; docs/images has some
 PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(autouse=True)
+def in_time() -> Iterator[None]:
+    with limited():
+        yield
+
+
+@pytest.fixture
 def browser() -> Iterator[Any]:
-    api = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser; pip install playwright")
-    if CHROMIUM is None:
-        pytest.skip("there is no Chromium; apt-get install chromium")
-    with api.sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=[
-            "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync", "--disable-background-networking",
-            "--disable-component-update", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream",
-        ])  # fmt: skip
+    with chromium("--use-fake-ui-for-media-stream") as found:
         yield found
-        found.close()
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +91,9 @@ def opened(browser: Any, url: str, *, forgive: str = "\0", **options: Any) -> It
     """The page; whatever its console says, refusals of its own policy among it, fails the test."""
     context = browser.new_context(**{"viewport": {"width": 1160, "height": 800}, **options})
     page = Page(context.new_page())
-    page.page.on("console", lambda m: page.told.extend([m.text] if m.type in ("error", "warning") else []))
+    page.page.on(
+        "console", lambda m: page.told.extend([f"{m.text} {m.location}"] if m.type in ("error", "warning") else [])
+    )
     page.page.on("pageerror", lambda error: page.told.append(str(error)))
     page.page.goto(url)
     page.page.wait_for_selector("#tabs:not([hidden])")
@@ -169,9 +162,7 @@ def test_jobs_move_as_they_are_worked_on_and_can_be_cancelled_tried_again_and_de
         page.shot("jobs-none")
         first = served.ask("POST", "/v1/capture", body).json()["id"]
         page.says("jobs", "1 of 1 not over")
-        claim = served.store.claim("test")
-        assert claim is not None
-        served.store.heartbeat(claim, 0.42)
+        claim = served.begin(0.42)
         page.wait("document.querySelector('#jobs .state').textContent === 'Working, 42 %'")
         page.shot("jobs-working")
         served.store.hand_back(claim)

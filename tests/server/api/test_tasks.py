@@ -42,9 +42,7 @@ def test_the_official_client_orders_follows_and_fetches_an_act(served: Served, f
     client = served.client()
     task = client.tasks.retrieve(made.id)
     assert (task.status, task.estimated_cost.credits, task.id) == ("PENDING", 0, made.id)
-    claim = served.store.claim("test")
-    assert claim is not None
-    served.store.heartbeat(claim, 0.25)
+    claim = served.begin(0.25)
     task = client.tasks.retrieve(made.id)
     assert (task.status, task.progress) == ("RUNNING", 0.25)
     served.store.hand_back(claim)

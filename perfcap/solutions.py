@@ -1,0 +1,28 @@
+"""MediaPipe's solutions, imported without what draws them.
+
+To draw landmarks, mediapipe imports matplotlib.pyplot, which takes longer than all else of it. Nobody here
+draws with it, so while it is imported a stand-in is found in that place.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from types import ModuleType
+from typing import Any
+
+_DRAWS = ("matplotlib", "matplotlib.pyplot")
+
+
+def solution(name: str) -> Any:
+    """One module of `mediapipe.python.solutions`."""
+    os.environ.setdefault("GLOG_minloglevel", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    standing_in = [module for module in _DRAWS if module not in sys.modules]
+    sys.modules.update({module: ModuleType(module) for module in standing_in})
+    try:
+        return importlib.import_module(f"mediapipe.python.solutions.{name}")
+    finally:
+        for module in standing_in:
+            del sys.modules[module]
