@@ -19,6 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.closed_loop import closed_loop
+from benchmarks.diffusion import diffusion
 from benchmarks.dub import dub_memory, dub_speed, dubbing
 from benchmarks.picture import picture
 from benchmarks.reenact import JUDGE, cross_reenactment, self_reenactment
@@ -38,6 +39,7 @@ ALL: dict[str, Callable[[Path], list[Table]]] = {
     "dub-speed": dub_speed,
     "dub-memory": dub_memory,
     "sync": sync,
+    "diffusion": diffusion,
     "memory": memory,
     "picture": picture,
     "faults": faults_table,

@@ -1,6 +1,6 @@
 """One command in a process of its own, so that start-up and memory are its own too.
 
-    python -m benchmarks.command BEGUN act CHARACTER PERFORMANCE OUTPUT
+    python -m benchmarks.command BEGUN act CHARACTER PERFORMANCE OUTPUT [WEIGHTS, then --renderer diffusion]
     python -m benchmarks.command BEGUN capture VIDEO OUTPUT
     python -m benchmarks.command BEGUN dub CLIP SPEECH OUTPUT
 
@@ -13,7 +13,7 @@ import json
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 
@@ -60,8 +60,11 @@ def main() -> None:
     if command == "act":
         from server.act import ActOptions, act
 
-        character, performance, output = map(Path, paths)
-        tally = act(character, performance, output, ActOptions(force=True, face="largest"), progress)
+        character, performance, output = map(Path, paths[:3])
+        options = ActOptions(force=True, face="largest")
+        if paths[3:]:
+            options = replace(options, renderer="diffusion", weights=paths[3])
+        tally = act(character, performance, output, options, progress)
     elif command == "dub":
         from server.dub import DubOptions, dub
 

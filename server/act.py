@@ -1,10 +1,11 @@
-"""An actor's video drives a character, from files to a file: the offline driver of capture, retarget and warp.
+"""An actor's video drives a character, from files to a file: the offline driver of capture, retarget and renderer.
 
 Every frame goes through the same stages as live, one in hand at a time, however long the clip.
 """
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -12,10 +13,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+import synth.character
 from perfcap.capture import Chooser
 from perfcap.resample import Resample
 from runtime.errors import InputError
@@ -23,15 +26,19 @@ from runtime.output import check_output
 from runtime.records import Cue, Motion, Shot
 from runtime.sound import inspect_sound
 from runtime.video import KINDS, VideoWriter, output_kind
-from server.character import load_character
+from server.character import load_character, own_weights
 from server.take import Take, TakeOptions, Tally, ahead, open_take
 from synth.camera import VirtualCamera, parse_move
+from synth.diffusion.renderer import DiffusionOptions, DiffusionRenderer, find_weights, load_network
 from synth.framing import size_of
 from synth.retarget import Retarget, RetargetOptions
 from synth.warp import WarpRenderer
 
+if TYPE_CHECKING:
+    from synth.diffusion.pipeline import GuidePipeline
+
 MAX_FPS = 240
-RENDERERS = ("warp",)
+RENDERERS = ("warp", "diffusion")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +51,8 @@ class ActOptions(TakeOptions):
     camera: tuple[str, ...] = ()  # moves over the take, like zoom:1.2
     side_by_side: bool = False  # the actor on the left of the character
     renderer: str = "warp"  # what draws the character; one of RENDERERS
+    weights: str | None = None  # of the diffusion renderer: packaged ones by name, or a folder
+    steps: int | None = None  # of the diffusion renderer; None takes the weights' own
     seed: int = 0  # of a renderer that draws from noise; the warp draws from none
     force: bool = False  # write over an existing file
 
@@ -54,6 +63,9 @@ class ActOptions(TakeOptions):
             raise ValueError(f"fps is {float(self.fps):g}, wanted 1 to {MAX_FPS}")
         if self.renderer not in RENDERERS:
             raise ValueError(f"--renderer is {self.renderer!r}; wanted {', '.join(RENDERERS)}")
+        if self.renderer != "diffusion" and (self.weights is not None or self.steps is not None):
+            raise ValueError(f"--weights and --steps are not for the {self.renderer}; wanted --renderer diffusion")
+        DiffusionOptions(steps=self.steps, seed=self.seed)
         if self.ratio is not None:
             size_of(self.ratio)
         for move in self.camera:
@@ -74,9 +86,11 @@ def act(
     _check_sound(options.sound, output)
     sources = (character_path, performance_path, options.sound, options.profile)
     check_output(output, options.force, made_of=sources)
+    weights = _weights(options, character_path) if options.renderer == "diffusion" else None
     tally = Tally()
     begun = time.perf_counter()
-    with ThreadPoolExecutor(1) as beside:  # the character is rigged while the take is surveyed
+    with ThreadPoolExecutor(2) as beside:  # the character is rigged, a network loaded, while the take is surveyed
+        loading = None if weights is None else beside.submit(load_network, weights)
         rigged = beside.submit(load_character, character_path, options.character_face, options.ratio)
         try:
             take = open_take(performance_path, options, tally, pictures=options.side_by_side)
@@ -85,7 +99,12 @@ def act(
     tally.seconds["prepare"] = time.perf_counter() - begun
     retarget = Retarget(character, take.performer.neutral, take.moments, retargeting)
     moves = [parse_move(move) for move in options.camera]
-    renderer = WarpRenderer(character, VirtualCamera(character, moves, _length(take, options)) if moves else None)
+    camera = VirtualCamera(character, moves, _length(take, options)) if moves else None
+    renderer = (
+        WarpRenderer(character, camera)
+        if loading is None
+        else DiffusionRenderer(character, loading.result(), _painting(loading.result(), options), camera)
+    )
     H, W = character.rgb.shape[:2]
     actor = _Beside(take, performance_path, H) if options.side_by_side else None
     rate = options.fps or take.rate
@@ -100,18 +119,45 @@ def act(
         sound_start=options.start or Fraction(0),
         force=options.force,
     ) as writer:
+        waiting: deque[NDArray[np.uint8] | None] = deque()  # the actor, while their shot is held
+
+        def write(shots: Iterable[Shot]) -> None:
+            for shot in shots:
+                seen = waiting.popleft()
+                with tally.during("encode"):
+                    writer.write(shot.rgb if actor is None else actor.join(seen, shot.rgb), shot.time)
+                tally.frames += 1
+                tally.faceless += shot.cue.motion.confidence == 0
+                progress(tally.frames, n_frames)
+
         for motion, seen in ahead(motions, 4):
-            begun = time.perf_counter()
-            (moved,) = retarget.push(motion)
-            shot: Shot = renderer.render(Cue(time=motion.time, motion=moved))
-            tally.seconds["render"] = tally.seconds.get("render", 0.0) + time.perf_counter() - begun
-            begun = time.perf_counter()
-            writer.write(shot.rgb if actor is None else actor.join(seen, shot.rgb), shot.time)
-            tally.seconds["encode"] = tally.seconds.get("encode", 0.0) + time.perf_counter() - begun
-            tally.frames += 1
-            tally.faceless += motion.confidence == 0
-            progress(tally.frames, n_frames)
+            waiting.append(seen)
+            with tally.during("render"):
+                (moved,) = retarget.push(motion)
+                shots = renderer.push(Cue(time=motion.time, motion=moved))
+            write(shots)
+        with tally.during("render"):
+            shots = renderer.flush()
+        write(shots)
     return tally
+
+
+def _weights(options: ActOptions, character: Path) -> Path:
+    """The folder of the diffusion renderer's weights: the ones named, else the character's own, else packaged ones."""
+    own = own_weights(character)
+    if options.weights is None and character.suffix.lower() == synth.character.SUFFIX and own.is_dir():
+        return find_weights(str(own))
+    return find_weights(options.weights)
+
+
+def _painting(network: GuidePipeline, options: ActOptions) -> DiffusionOptions:
+    """How a network that is loaded is to paint where it is."""
+    import torch
+
+    on_cpu = network.device.type == "cpu"
+    if on_cpu:
+        torch.set_num_threads(os.cpu_count() or 1)  # unlike our own matrices, these are large enough to share
+    return DiffusionOptions(steps=options.steps, chunk=1 if on_cpu else 8, seed=options.seed)
 
 
 def _check_sound(sound: Path | None, output: Path) -> None:

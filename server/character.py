@@ -21,6 +21,7 @@ from server.take import N_CROWD, Tally
 from synth.framing import frame, reframe
 from synth.rig import Character, rig
 
+OWN_WEIGHTS = ".weights"
 RIVAL = 0.25  # of the largest face: one at least so large might be the character as well
 
 
@@ -52,6 +53,11 @@ def save_character(picture: Path, output: Path, references: Sequence[Path], face
     with tally.during("write"):
         synth.character.save(replace(character, references=tuple(shown)), output, source=picture.name, force=force)
     return tally
+
+
+def own_weights(character: Path) -> Path:
+    """The folder beside a .character where a network trained for it is, if one was."""
+    return character.with_suffix(OWN_WEIGHTS)
 
 
 def _portrait(path: Path, face: str | None) -> tuple[NDArray[np.uint8], FaceMesh]:

@@ -1,4 +1,4 @@
-"""The command line: `understudy act`, `dub`, `visemes`, `capture`, `calibrate`, `character`, `demo`, `doctor`.
+"""The command line: `understudy act`, `dub`, `visemes`, `capture`, `calibrate`, `character`, `train`, `demo`, `doctor`.
 
 Parses, reports and exits; the work is done by the modules it imports when a command runs, so that
 `--help` answers at once. An `InputError` becomes one sentence on stderr and exit status 2.
@@ -19,6 +19,7 @@ from typing import Annotated
 import typer
 
 from runtime.errors import InputError
+from synth.training.options import CHARACTER, TURBO, TrainOptions
 
 app = typer.Typer(
     name="understudy",
@@ -146,7 +147,17 @@ def act(
     camera: CameraMoves = None,
     fps: Fps = None,
     side_by_side: Annotated[bool, typer.Option("--side-by-side", help="Show the actor on the left.")] = False,
-    renderer: Annotated[str, typer.Option(help="What draws the character: warp.")] = "warp",
+    renderer: Annotated[
+        str, typer.Option(help="What draws the character: warp, or diffusion, which paints over it with a network.")
+    ] = "warp",
+    weights: Annotated[
+        str | None,
+        typer.Option(help="The network of --renderer diffusion: base, turbo, or a folder that understudy train wrote."),
+    ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(help="How often --renderer diffusion paints each frame over; the weights' own without."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="For renderers that draw from noise; the warp is always the same.")] = 0,
     force: Force = False,
     quiet: Quiet = False,
@@ -160,7 +171,7 @@ def act(
     with asked_for():
         options = ActOptions(
             intensity=intensity, face=face, character_face=character_face, sound=sound, profile=profile, start=seconds(start), end=seconds(end),
-            ratio=ratio, camera=tuple(camera or ()), fps=rate(fps), side_by_side=side_by_side, renderer=renderer, seed=seed, force=force,
+            ratio=ratio, camera=tuple(camera or ()), fps=rate(fps), side_by_side=side_by_side, renderer=renderer, weights=weights, steps=steps, seed=seed, force=force,
         )  # fmt: skip
     with Report("act", quiet=quiet, json=json) as report:
         report.done(output, render(character, performance, output, options, report.progress))
@@ -360,7 +371,10 @@ def character(
     picture: Annotated[Path, typer.Argument(help="Picture of the character.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write: NAME.character.")],
     references: Annotated[
-        list[Path] | None, typer.Option(help="Another picture of the same character; may be given several times.")
+        list[Path] | None,
+        typer.Option(
+            help="Another picture of the same character; may be given several times. The diffusion renderer looks at three."
+        ),
     ] = None,
     face: Face = None,
     force: Force = False,
@@ -396,6 +410,148 @@ def demo(
         came_back = ", ".join(f"{name} {curve.r:.2f}" for name, curve in loop.agreement().items())
         print(f"{sheet_path(output)}: contact sheet")
         print(f"what was captured follows what was written (Pearson r): {came_back}")
+
+
+training = typer.Typer(
+    name="train", help="Train the network of --renderer diffusion.", no_args_is_help=True, rich_markup_mode=None
+)
+app.add_typer(training)
+
+Samples = Annotated[Path, typer.Argument(help="Folder of samples, made by python -m synth.training.people.")]
+RunFolder = Annotated[
+    Path,
+    typer.Option("--output", "-o", help="Folder of the run, which can be rendered with; one that is there goes on."),
+]
+Weights = Annotated[str | None, typer.Option(help="Begin with these: base, turbo, or a folder; base without.")]
+Steps = Annotated[int, typer.Option(help="Steps of learning.")]
+BatchSize = Annotated[int, typer.Option(help="Windows shown a step.")]
+Window = Annotated[int, typer.Option(help="Pixels of the samples across a window that is shown.")]
+Rate = Annotated[float, typer.Option(help="Of learning, at most.")]
+TrainSeed = Annotated[int, typer.Option(help="The same seed ends in the same network.")]
+Device = Annotated[str, typer.Option(help="cpu or cuda.")]
+Threads = Annotated[int | None, typer.Option(help="Cores of a CPU to take; all without.")]
+Precision = Annotated[str, typer.Option(help="float32 or bfloat16.")]
+Every = Annotated[int, typer.Option(help="Steps between what is saved, scored and shown.")]
+Minutes = Annotated[float | None, typer.Option(help="Stop after so long; the same command goes on.")]
+
+
+@training.callback()
+def train() -> None:
+    """Train the network of --renderer diffusion."""
+
+
+@training.command()
+def base(
+    samples: Samples,
+    output: RunFolder,
+    steps: Steps = TrainOptions.steps,
+    batch: BatchSize = TrainOptions.batch,
+    window: Window = TrainOptions.window,
+    side: Annotated[
+        int, typer.Option(help="Of the square around a face that the network works at.")
+    ] = TrainOptions.side,
+    zoom: Annotated[
+        int, typer.Option(help="How many times as large the samples' square is; more than 1 teaches close-ups.")
+    ] = TrainOptions.zoom,
+    elsewhere: Annotated[
+        float, typer.Option(help="0 to 1, how much may be changed outside mouth and eyes.")
+    ] = TrainOptions.elsewhere,
+    rate: Rate = TrainOptions.rate,
+    seed: TrainSeed = TrainOptions.seed,
+    device: Device = TrainOptions.device,
+    threads: Threads = TrainOptions.threads,
+    precision: Precision = TrainOptions.precision,
+    every: Every = TrainOptions.every,
+    minutes: Minutes = TrainOptions.minutes,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Train a network from samples: first from guide to frame, then along the bridge between them."""
+    from server.report import Report
+    from server.train import train_base
+
+    with asked_for():
+        options = TrainOptions(
+            steps=steps, batch=batch, window=window, side=side, zoom=zoom, elsewhere=elsewhere, rate=rate, seed=seed, device=device,
+            threads=threads, precision=precision, every=every, minutes=minutes,  # type: ignore[arg-type]
+        )  # fmt: skip
+    with Report("train", quiet=quiet, json=json) as report:
+        report.done(output, train_base(samples, output, options, report.progress))
+
+
+@training.command()
+def turbo(
+    samples: Samples,
+    output: RunFolder,
+    teacher: Annotated[
+        str | None, typer.Option(help="Who teaches: base, or the folder of a run; base without.")
+    ] = None,
+    steps: Steps = TURBO.steps,
+    batch: BatchSize = TURBO.batch,
+    window: Window = TURBO.window,
+    rate: Rate = TURBO.rate,
+    seed: TrainSeed = TURBO.seed,
+    device: Device = TURBO.device,
+    threads: Threads = TURBO.threads,
+    precision: Precision = TURBO.precision,
+    every: Every = TURBO.every,
+    minutes: Minutes = TURBO.minutes,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Train a network that does in one step what its teacher does in several."""
+    from server.report import Report
+    from server.train import train_turbo
+
+    with asked_for():
+        options = TrainOptions(
+            steps=steps, batch=batch, window=window, rate=rate, seed=seed, device=device,
+            threads=threads, precision=precision, every=every, minutes=minutes,  # type: ignore[arg-type]
+        )  # fmt: skip
+    with Report("train", quiet=quiet, json=json) as report:
+        report.done(output, train_turbo(samples, output, teacher, options, report.progress))
+
+
+@training.command("character")
+def train_character(
+    clip: Annotated[Path, typer.Argument(help="Video of the character, your own, and with the leave of who is in it.")],
+    character: Annotated[Path, typer.Option(help="The saved .character; the weights are saved beside it.")],
+    i_have_the_rights: Annotated[
+        bool, typer.Option("--i-have-the-rights", help="You may train on this footage, and who is in it has agreed.")
+    ] = False,
+    weights: Weights = None,
+    face: Face = None,
+    start: Start = None,
+    end: End = None,
+    steps: Steps = CHARACTER.steps,
+    batch: BatchSize = CHARACTER.batch,
+    window: Window = CHARACTER.window,
+    rate: Rate = CHARACTER.rate,
+    seed: TrainSeed = CHARACTER.seed,
+    device: Device = CHARACTER.device,
+    threads: Threads = CHARACTER.threads,
+    precision: Precision = CHARACTER.precision,
+    every: Every = CHARACTER.every,
+    minutes: Minutes = CHARACTER.minutes,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Train a network further on footage of one character; act uses it for that .character."""
+    from server.character import own_weights
+    from server.report import Report
+    from server.take import TakeOptions
+    from server.train import Footage
+    from server.train import train_character as train_on
+
+    with asked_for():
+        take = TakeOptions(face=face, start=seconds(start), end=seconds(end))
+        footage = Footage(clip=clip, character=character, have_the_rights=i_have_the_rights, take=take)
+        options = TrainOptions(
+            steps=steps, batch=batch, window=window, rate=rate, seed=seed, device=device,
+            threads=threads, precision=precision, every=every, minutes=minutes,  # type: ignore[arg-type]
+        )  # fmt: skip
+    with Report("train", quiet=quiet, json=json) as report:
+        report.done(own_weights(character), train_on(footage, weights, options, report.progress))
 
 
 @app.command()
@@ -610,6 +766,7 @@ def spare_pools() -> None:
     """Before numpy is loaded: our matrices are small, and waking a pool for one costs more than it saves."""
     for pool in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(pool, "1")
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # a network's threads yield a busy machine instead of spinning
 
 
 def main() -> None:

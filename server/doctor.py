@@ -216,6 +216,7 @@ def _accelerators() -> Iterator[Check]:
         yield _optional("torch", _torch, "reinstall torch")
         yield _optional("CUDA", _cuda, "needs an NVIDIA GPU, its driver and a CUDA build of torch")
     for name, package, purpose in (
+        ("diffusers", "diffusers", "pip install 'understudy[diffusion]', for --renderer diffusion"),
         ("ONNX Runtime", "onnxruntime", "pip install onnxruntime, to run exported networks"),
         ("TensorRT", "tensorrt", "pip install tensorrt, on an NVIDIA GPU"),
     ):

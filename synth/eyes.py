@@ -24,6 +24,7 @@ from perfcap.landmarks import (
     RIGHT_LID_UPPER,
 )
 from synth.matte import fill
+from synth.raster import Canvas
 from synth.rig import LEFT_CREASE, RIGHT_CREASE, Character, Skin, eye_rows, smoothstep
 
 LUMA = np.array((0.299, 0.587, 0.114), np.float32)
@@ -268,11 +269,11 @@ class Eye:
         d = point - middle(corners)
         return np.array((d @ x, x[0] * d[1] - x[1] * d[0]), np.float32) / size2
 
-    def draw(self, rgb: NDArray[np.uint8], points: NDArray[np.float32], vertices: NDArray[np.float32]) -> None:
-        """Draw the eye into a picture [H, W, 3], given its landmarks [478, 2] px and the warp's vertices [V, 2] px."""
+    def draw(self, canvas: Canvas, points: NDArray[np.float32], vertices: NDArray[np.float32]) -> None:
+        """Draw the eye into a picture, given its landmarks [478, 2] px and the warp's vertices [V, 2] px."""
         parts = self._parts
         upper, lower = points[list(parts.upper)], points[list(parts.lower)]
-        self._draw_lid(rgb, vertices, upper[[0, -1]])
+        self._draw_lid(canvas, vertices, upper[[0, -1]])
         now = opening(upper, lower)
         off = self._in_eye(points[parts.iris[0]], upper[[0, -1]])
         moved = float(np.linalg.norm(off - self._iris_off))
@@ -281,30 +282,30 @@ class Eye:
         share = (1 - as_pictured) * ramp(now, 0.03, 0.08)
         shut = 1 - ramp(now, 0.03, 0.12)
         if shut > 0:
-            self._draw_seam(rgb, upper, lower, shut)
-            self._draw_line(rgb, upper, shut)
+            self._draw_seam(canvas, upper, lower, shut)
+            self._draw_line(canvas, upper, shut)
         if share > 0:
-            self._draw_ball(rgb, points[parts.iris[0]], upper[[0, -1]], vertices, share)
+            self._draw_ball(canvas, points[parts.iris[0]], upper[[0, -1]], vertices, share)
 
-    def _draw_lid(self, rgb: NDArray[np.uint8], vertices: NDArray[np.float32], corners: NDArray[np.float32]) -> None:
+    def _draw_lid(self, canvas: Canvas, vertices: NDArray[np.float32], corners: NDArray[np.float32]) -> None:
         """Unfold skin between crease and lashes where the picture's own would be stretched thin."""
         grown = self._height(vertices) / max(self._lid_height, 1e-6) / self._growth(corners)
         share = ramp(grown, 1.15, 1.9)
         if share <= 0:
             return
         crease, lash = curve(vertices[list(self._parts.crease)]), curve(vertices[self._lash])
-        self._lay_skin(rgb, np.concatenate((crease, lash[::-1])), corners, share, 0.045)
+        self._lay_skin(canvas, np.concatenate((crease, lash[::-1])), corners, share, 0.045)
 
     def _lay_skin(
         self,
-        rgb: NDArray[np.uint8],
+        canvas: Canvas,
         outline: NDArray[np.float32],
         corners: NDArray[np.float32],
         share: float,
         edge: float,
     ) -> None:
         """Lay bare skin over an outline [N, 2] px, its edge as soft as a share of the eye's width."""
-        box = _around(outline, rgb.shape, 4)
+        box = _around(outline, canvas.rgb.shape, 4)
         if box is None:
             return
         x0, y0, x1, y1 = box
@@ -313,20 +314,18 @@ class Eye:
         layer = self._sample(
             self._lid, self._turn(corners), middle(corners) - origin, middle(self._corners) - self.offset, size
         )
-        _blend(rgb[y0:y1, x0:x1], layer.astype(np.float32), mask * share)
+        canvas.lay(x0, y0, layer.astype(np.float32), mask * share)
 
-    def _draw_seam(
-        self, rgb: NDArray[np.uint8], upper: NDArray[np.float32], lower: NDArray[np.float32], share: float
-    ) -> None:
+    def _draw_seam(self, canvas: Canvas, upper: NDArray[np.float32], lower: NDArray[np.float32], share: float) -> None:
         """Cover with skin what of the eye the landmarks leave below a shut lid's edge."""
         corners = upper[[0, -1]]
         width = float(np.linalg.norm(corners[1] - corners[0]))
         down = np.array((corners[0, 1] - corners[1, 1], corners[1, 0] - corners[0, 0]), np.float32) / max(width, 1e-6)
         bulge = np.sin(np.linspace(0, np.pi, len(lower), dtype=np.float32))[:, None] * down * (0.14 * width)
         outline = np.concatenate((curve(upper), curve(lower + bulge)[::-1]))
-        self._lay_skin(rgb, outline, corners, share, 0.015)
+        self._lay_skin(canvas, outline, corners, share, 0.015)
 
-    def _draw_line(self, rgb: NDArray[np.uint8], upper: NDArray[np.float32], share: float) -> None:
+    def _draw_line(self, canvas: Canvas, upper: NDArray[np.float32], share: float) -> None:
         """Draw the lashes of lids that meet: a dark line that thins towards the corners and frays downwards."""
         along = curve(upper)
         width = float(np.linalg.norm(upper[-1] - upper[0]))
@@ -334,20 +333,20 @@ class Eye:
         thick = np.sqrt(np.sin(np.linspace(0.01, 3.13, len(along), dtype=np.float32)))[:, None] * down * width
         for above, below, soft, strength in ((0.02, 0.03, 0.012, 0.75), (0.01, 0.10, 0.03, 0.3)):
             outline = np.concatenate((along - above * thick, (along + below * thick)[::-1]))
-            box = _around(outline, rgb.shape, 4)
+            box = _around(outline, canvas.rgb.shape, 4)
             if box is None:
                 return
             x0, y0, x1, y1 = box
             mask = self._soft(polygon((y1 - y0, x1 - x0), outline - (x0, y0)), soft)
-            _blend(rgb[y0:y1, x0:x1], np.broadcast_to(self._line, (y1 - y0, x1 - x0, 3)), mask * (share * strength))
+            canvas.lay(x0, y0, np.broadcast_to(self._line, (y1 - y0, x1 - x0, 3)), mask * (share * strength))
 
     def _draw_ball(
-        self, rgb: NDArray[np.uint8], iris_at: NDArray[np.float32], corners: NDArray[np.float32],
+        self, canvas: Canvas, iris_at: NDArray[np.float32], corners: NDArray[np.float32],
         vertices: NDArray[np.float32], share: float,
     ) -> None:  # fmt: skip
         """Draw sclera and iris within the lids' inner edges."""
         top, bottom = curve(vertices[self._inner]), curve(vertices[self._under])
-        box = _around(np.concatenate((top, bottom)), rgb.shape, 3)
+        box = _around(np.concatenate((top, bottom)), canvas.rgb.shape, 3)
         if box is None:
             return
         x0, y0, x1, y1 = box
@@ -369,7 +368,7 @@ class Eye:
         shade = 1 - 0.32 * np.exp(-np.maximum(under_lid, 0) / (0.07 * width)) - 0.16 * np.clip(across, 0, 1) ** 3
         layer *= shade[..., None].astype(np.float32)
         mask = self._soft(polygon((size[1], size[0]), np.concatenate((top[:-1], bottom[:0:-1])) - origin), 0.02)
-        _blend(rgb[y0:y1, x0:x1], layer, mask * share)
+        canvas.lay(x0, y0, layer, mask * share)
 
     def _growth(self, corners: NDArray[np.float32]) -> float:
         return float(np.linalg.norm(corners[1] - corners[0])) / max(self._width, 1e-6)
@@ -433,8 +432,3 @@ def _around(points: NDArray[np.float32], shape: tuple[int, ...], rim: int) -> tu
     (x0, y0), (x1, y1) = np.floor(points.min(0)).astype(int) - rim, np.ceil(points.max(0)).astype(int) + rim
     x0, y0, x1, y1 = max(0, int(x0)), max(0, int(y0)), min(shape[1], int(x1)), min(shape[0], int(y1))
     return (x0, y0, x1, y1) if x1 - x0 > 1 and y1 - y0 > 1 else None
-
-
-def _blend(view: NDArray[np.uint8], layer: NDArray[np.float32], cover: NDArray[np.float32]) -> None:
-    """Lay pixels over a picture in place, by coverage [h, w] 0..1."""
-    view[:] = (view + (layer - view) * cover[..., None] + 0.5).astype(np.uint8)

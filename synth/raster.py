@@ -7,11 +7,28 @@ the first pixel is at 0.5. Nothing here knows what a face is.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 FAR = np.float32(1e9)
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """A picture being painted over, and where it was. Changed in place."""
+
+    rgb: NDArray[np.uint8]  # [H, W, 3]
+    painted: NDArray[np.uint8]  # [H, W], how much of each pixel is paint, 255 all of it
+
+    def lay(self, left: int, top: int, layer: NDArray[np.float32], cover: NDArray[np.float32]) -> None:
+        """Lay pixels [h, w, 3] over the picture from `left`, `top` on, by coverage [h, w] 0..1."""
+        h, w = cover.shape
+        view, painted = (layers[top : top + h, left : left + w] for layers in (self.rgb, self.painted))
+        view[:] = (view + (layer - view) * cover[..., None] + 0.5).astype(np.uint8)
+        np.maximum(painted, (cover * 255 + 0.5).astype(np.uint8), out=painted)
 
 
 @njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
@@ -89,3 +106,52 @@ def lay_over(
                 for k in range(3):
                     u = np.int32(under[y, x, k])
                     under[y, x, k] = u + ((np.int32(over[y, x, k]) - u) * alpha + 127) // 255
+
+
+@njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
+def trace(
+    target: NDArray[np.float32],  # [V, 2] px
+    depth: NDArray[np.float32],  # [V], smaller is nearer
+    triangles: NDArray[np.int32],  # [T, 3]
+    values: NDArray[np.float32],  # [V, 3], of each vertex
+    levels: NDArray[np.float32],  # [T], of each triangle
+    n_valued: int,  # only the first triangles show their vertices' values; the others hide them
+    traced: NDArray[np.float32],  # [H, W, 3] out: the values of what is nearest
+    level: NDArray[np.float32],  # [H, W] out
+    nearest: NDArray[np.float32],  # [H, W] out: depth; must hold FAR where nothing is drawn yet
+) -> None:
+    """Draw what is known of vertices and triangles with a depth buffer, as `rasterise` draws a picture."""
+    H, W = nearest.shape
+    for t in range(triangles.shape[0]):
+        a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+        ax, ay = target[a, 0], target[a, 1]
+        bx, by = target[b, 0], target[b, 1]
+        cx, cy = target[c, 0], target[c, 1]
+        area = (bx - ax) * (cy - ay) - (by - ay) * (cx - ax)
+        if abs(area) < 1e-6:
+            continue
+        y0 = max(0, int(np.ceil(min(ay, by, cy) - 0.5)))
+        y1 = min(H - 1, int(np.floor(max(ay, by, cy) - 0.5)))
+        x0 = max(0, int(np.ceil(min(ax, bx, cx) - 0.5)))
+        x1 = min(W - 1, int(np.floor(max(ax, bx, cx) - 0.5)))
+        inv = 1.0 / area
+        ub_x, ub_y = (cy - ay) * inv, -(cx - ax) * inv
+        uc_x, uc_y = -(by - ay) * inv, (bx - ax) * inv
+        z_b, z_c = depth[b] - depth[a], depth[c] - depth[a]
+        for y in range(y0, y1 + 1):
+            py = y + 0.5 - ay
+            for x in range(x0, x1 + 1):
+                px = x + 0.5 - ax
+                ub = ub_x * px + ub_y * py
+                uc = uc_x * px + uc_y * py
+                if ub < -1e-5 or uc < -1e-5 or ub + uc > 1.00001:
+                    continue
+                z = depth[a] + z_b * ub + z_c * uc
+                if z >= nearest[y, x]:
+                    continue
+                nearest[y, x] = z
+                level[y, x] = levels[t]
+                for k in range(3):
+                    traced[y, x, k] = (
+                        (1 - ub - uc) * values[a, k] + ub * values[b, k] + uc * values[c, k] if t < n_valued else 0.0
+                    )

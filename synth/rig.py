@@ -7,9 +7,10 @@ point outside the face follows the head. It does not know what will drive it or 
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +60,20 @@ UNDER = np.array([lid[1:-1] for lid in (RIGHT_LID_LOWER, LEFT_LID_LOWER)]).ravel
 MARGIN_SHARE = 0.03  # of the eye's width: the lids' inner edge, which moves with the lid and not with the eyeball
 N_LASHES = len(LASHES)
 FIRST_GRID = N_FACE + 3 * N_LASHES  # vertices: the face's; lashes, upper and lower margins; those outside the face
+
+
+class LidEdges(NamedTuple):
+    """How far from the lids the rows along them lie."""
+
+    lashes: NDArray[np.float32]  # [14], the lashes' upper edge above the lid
+    margins: NDArray[np.float32]  # [14], the lids' inner edges inside
+
+
+def lid_edges(points: NDArray[np.float32]) -> LidEdges:
+    """Of a face [468, 2], in its own unit."""
+    width = np.repeat([np.linalg.norm(points[lid[0]] - points[lid[-1]]) for lid, _ in LIDS], N_LASHES // 2)
+    lashes = np.minimum(LASH_SHARE * width, 0.5 * np.linalg.norm(points[ABOVE] - points[LASHES], axis=1))
+    return LidEdges(lashes.astype(np.float32), (MARGIN_SHARE * width).astype(np.float32))
 
 
 def lid_rows(
@@ -184,11 +199,7 @@ def _skin(character: Character) -> Skin:
     unit = character.unit_px
     face_px = character.landmarks[:N_FACE, :2]
     grid = _grid(character)
-    width = np.repeat([np.linalg.norm(face_px[lid[0]] - face_px[lid[-1]]) for lid, _ in LIDS], N_LASHES // 2)
-    lashes = np.minimum(LASH_SHARE * width, 0.5 * np.linalg.norm(face_px[ABOVE] - face_px[LASHES], axis=1)).astype(
-        np.float32
-    )
-    margins = (MARGIN_SHARE * width).astype(np.float32)
+    lashes, margins = lid_edges(face_px)
     rows = lid_rows(face_px, lashes, margins)
     points = np.concatenate((face_px, rows, grid)).astype(np.float32)
     ring = face_px[list(OVAL)]
@@ -198,9 +209,7 @@ def _skin(character: Character) -> Skin:
     middles = points[cells].mean(1)
     contour = ring.reshape(-1, 1, 2)
     outside = np.array([cv2.pointPolygonTest(contour, (float(x), float(y)), False) < 0 for x, y in middles])
-    triangles = np.concatenate(
-        (_with_lashes(face_triangles()), _strip(INNER_LIPS_UPPER, INNER_LIPS_LOWER), cells[outside])
-    )
+    triangles = np.concatenate((inner_triangles(), cells[outside]))
 
     # Where the points outside lie in depth: the contour's own depth, deepening towards the ears' plane.
     face = character.face
@@ -261,6 +270,14 @@ def _towards_outline(
     x, y = np.clip(grid.astype(int), 0, (W - 1, H - 1)).T
     left = np.minimum(inside[y, x] / character.unit_px, 1.2)
     return np.asarray(distance / np.maximum(distance + left, 1e-3), np.float32)
+
+
+@functools.cache
+def inner_triangles() -> NDArray[np.int32]:
+    """Those of the face itself [T, 3], over vertices below FIRST_GRID, the openings of eyes and mouth covered."""
+    triangles = np.concatenate((_with_lashes(face_triangles()), _strip(INNER_LIPS_UPPER, INNER_LIPS_LOWER)))
+    triangles.setflags(write=False)
+    return triangles
 
 
 def _with_lashes(triangles: NDArray[np.int32]) -> NDArray[np.int32]:

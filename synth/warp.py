@@ -8,7 +8,7 @@ so a take cannot drift.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from runtime.records import N_FACE, Cue, Motion, Shot
 from synth.camera import VirtualCamera
 from synth.eyes import EYES, Eye, curve, opening, polygon
 from synth.mouth import Interior, MouthInterior, MouthPalette, palette_from_picture
-from synth.raster import FAR, lay_over, rasterise
+from synth.raster import FAR, Canvas, lay_over, rasterise
 from synth.rig import FIRST_GRID, LASHES, NECK, Character, lid_rows, smoothstep
 
 NOSE = 2  # the landmark under it, above the upper lip
@@ -38,8 +38,8 @@ class Mouth:
             drawn = self._drawn(points, character.head, character.face)
             self._own = OwnTeeth(character, drawn)
 
-    def draw(self, rgb: NDArray[np.uint8], points: NDArray[np.float32], motion: Motion) -> None:
-        """Draw between the lips of a picture [H, W, 3] whose landmarks [478, 2] px are given."""
+    def draw(self, canvas: Canvas, points: NDArray[np.float32], motion: Motion) -> None:
+        """Draw between the lips of a picture whose landmarks [478, 2] px are given."""
         now = opening(points[list(INNER_LIPS_UPPER)], points[list(INNER_LIPS_LOWER)])
         if now < 0.02:
             return
@@ -52,15 +52,14 @@ class Mouth:
         drawn = self._drawn(points, motion.head, motion.face)
         inside = drawn.rgb if self._own is None else self._own.over(drawn, motion.head, motion.face)
         h, w = inside.shape[:2]
-        H, W = rgb.shape[:2]
+        H, W = canvas.painted.shape
         x0, y0 = max(0, drawn.left), max(0, drawn.top)
         x1, y1 = min(W, drawn.left + w), min(H, drawn.top + h)
         if x1 <= x0 or y1 <= y0:
             return
         part = (slice(y0 - drawn.top, y1 - drawn.top), slice(x0 - drawn.left, x1 - drawn.left))
-        cover = between_lips(points, drawn)[part].astype(np.float32)[..., None] * (share / 255)
-        view = rgb[y0:y1, x0:x1]
-        view[:] = (view + (inside[part].astype(np.float32) - view) * cover + 0.5).astype(np.uint8)
+        cover = between_lips(points, drawn)[part].astype(np.float32) * (share / 255)
+        canvas.lay(x0, y0, inside[part].astype(np.float32), cover)
 
     def _drawn(self, points: NDArray[np.float32], head: NDArray[np.float32], face: NDArray[np.float32]) -> Interior:
         return self._inside.render(face, points[list(INNER_LIPS)], around_mouth(self._camera, head, face))
@@ -159,13 +158,25 @@ SHOWN = 0.08  # lips parted this far, of the mouth's width, show what is between
 FINE_PX = 2_500_000  # a moving part with more pixels is sampled as it is: a close-up has no use for finer ones
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """A picture that the warp drew, and what it knows of each pixel and vertex."""
+
+    rgb: NDArray[np.uint8]  # [H, W, 3]
+    opacity: NDArray[np.uint8]  # [H, W], the person's; elsewhere what is behind shows
+    painted: NDArray[np.uint8]  # [H, W], how much eyes and mouth were painted over the picture's own pixels
+    vertices: NDArray[np.float32]  # [V, 2] px, of the rig's mesh
+    depth: NDArray[np.float32]  # [V] metres
+    landmarks: NDArray[np.float32]  # [478, 2] px
+
+
 class WarpRenderer:
     """(Character, Cue) -> Shot, the size of the character's picture."""
 
     def __init__(self, character: Character, camera: VirtualCamera | None = None) -> None:
         import cv2
 
-        self._character = character
+        self.character = character
         self._camera = camera
         skin = character.skin
         self._skin = skin
@@ -191,7 +202,7 @@ class WarpRenderer:
         self, head: NDArray[np.float32], face: NDArray[np.float32]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Where every vertex of the mesh lies, [V, 2] px, and how deep, [V] metres."""
-        character, skin = self._character, self._skin
+        character, skin = self.character, self._skin
         face_m = place(head, face[:N_FACE])
         face_px = character.camera.project(face_m)
         grid_m = place(head, self._grid_local)
@@ -211,25 +222,40 @@ class WarpRenderer:
         return np.concatenate((face_px, rows, moved)).astype(np.float32), depth.astype(np.float32)
 
     def render(self, cue: Cue) -> Shot:
-        motion = cue.motion if self._camera is None else self._camera.turn(cue.motion)
+        return self.shot(cue, self.draw(self.motion_of(cue)))
+
+    def push(self, cue: Cue) -> list[Shot]:
+        return [self.render(cue)]
+
+    def flush(self) -> list[Shot]:
+        return []
+
+    def motion_of(self, cue: Cue) -> Motion:
+        """What is to be drawn: the cue's, turned by a camera that goes round."""
+        return cue.motion if self._camera is None else self._camera.turn(cue.motion)
+
+    def shot(self, cue: Cue, drawn: Drawn) -> Shot:
+        """What was drawn of a cue, filmed."""
+        points = drawn.vertices[:N_FACE]
+        shot = Shot(cue=cue, rgb=drawn.rgb, face_box=_box(points), mouth_box=_box(points[list(LIPS)]))
+        return shot if self._camera is None else self._camera.film(shot, drawn.opacity)
+
+    def draw(self, motion: Motion) -> Drawn:
+        """One picture and what is known of it, before any camera films it."""
         corner = np.array((self._x0, self._y0), np.float32)
         target, depth = self.vertices(motion.head, motion.face)
-        points = target[:N_FACE]
         over = self._person(target - corner, depth)
         view = self._behind.copy()
         lay_over(view, over)
-        rgb = self._character.rgb.copy()
-        rgb[self._y0 : self._y1, self._x0 : self._x1] = view
-        landmarks = self._character.camera.project(place(motion.head, motion.face))
-        self._mouth.draw(rgb, landmarks, motion)
+        part = (slice(self._y0, self._y1), slice(self._x0, self._x1))
+        rgb, opacity = self.character.rgb.copy(), self._opacity.copy()
+        rgb[part], opacity[part] = view, over[..., 3]
+        canvas = Canvas(rgb, np.zeros_like(opacity))
+        landmarks = self.character.camera.project(place(motion.head, motion.face))
+        self._mouth.draw(canvas, landmarks, motion)
         for eye in self._eyes:
-            eye.draw(rgb, landmarks, target)
-        shot = Shot(cue=cue, rgb=rgb, face_box=_box(points), mouth_box=_box(points[list(LIPS)]))
-        if self._camera is None:
-            return shot
-        opacity = self._opacity.copy()
-        opacity[self._y0 : self._y1, self._x0 : self._x1] = over[..., 3]
-        return self._camera.film(shot, opacity)
+            eye.draw(canvas, landmarks, target)
+        return Drawn(rgb, opacity, canvas.painted, target, depth, landmarks)
 
     def _person(self, target: NDArray[np.float32], depth: NDArray[np.float32]) -> NDArray[np.uint8]:
         """The person in the moving part of the picture [h, w, 4], with their opacity."""

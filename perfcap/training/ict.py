@@ -14,7 +14,7 @@ ball with `iris_cosine`. Nothing here knows of landmarks or detectors.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -185,8 +185,21 @@ def coefficients(expression: Mapping[str, float] | Floats | None) -> Floats:
     return weights
 
 
+def arkit_shapes(shape: Callable[[str], Floats], n_vertices: int) -> Floats:
+    """What each of ARKIT_NAMES moves [52, V, 3], of the asset's own shapes [V, 3] by name."""
+    expressions = np.zeros((N_EXPRESSION, n_vertices, 3), np.float32)
+    for moved, arkit in zip(expressions, ARKIT_NAMES, strict=True):
+        for name in ict_names(arkit):
+            moved += shape(name)
+    return expressions
+
+
 def load_ict(path: str | Path) -> IctFace:
-    """Read the packed asset (`ict_face.npz`) and bring it into the house's head frame."""
+    """Read the asset, packed (`ict_face.npz`) or as it is published, a folder; bring it into the house's head frame."""
+    if Path(path).is_dir():
+        from perfcap.training.facekit import load_facekit
+
+        return load_facekit(Path(path))
     flip = np.array((1, -1, -1), np.float32)  # the asset has y up and z towards the camera
     with np.load(path, allow_pickle=False) as data:
         missing = {"vertices", "expressions", "identities", "landmark68", "part_ranges"} - set(data.files)
@@ -197,12 +210,12 @@ def load_ict(path: str | Path) -> IctFace:
         vertices = data["vertices"].astype(np.float32) * CM * flip
         names = [str(name) for name in data["expression_names"]]
         deltas = data["expressions"]
-        expressions = np.zeros((N_EXPRESSION, *vertices.shape), np.float32)
-        for i, arkit in enumerate(ARKIT_NAMES):
-            for name in ict_names(arkit):
-                if name not in names:
-                    raise ValueError(f"{path} has no expression {name}")
-                expressions[i] += deltas[names.index(name)] * step
+
+        def shape(name: str) -> Floats:
+            if name not in names:
+                raise ValueError(f"{path} has no expression {name}")
+            return np.asarray(deltas[names.index(name)] * step, np.float32)
+
         return IctFace(
             vertices=vertices - vertices[landmark68[[36, 45]]].mean(0),
             triangles=data["triangles"].astype(np.int32),
@@ -215,7 +228,7 @@ def load_ict(path: str | Path) -> IctFace:
                 for name, (a, b) in zip(data["part_names"], data["part_ranges"], strict=True)
             },
             identities=data["identities"] * step,
-            expressions=expressions,
+            expressions=arkit_shapes(shape, len(vertices)),
             landmark68=landmark68,
         )
 

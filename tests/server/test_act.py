@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from fractions import Fraction
 from pathlib import Path
 
@@ -62,6 +63,66 @@ def test_a_performance_without_pictures_has_no_actor_to_show(portrait: Path, cli
     ):
         render(portrait, tmp_path / "take.npz", tmp_path / "out.mp4", side_by_side=True)
     assert not (tmp_path / "out.mp4").exists()
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of a tiny network that was never trained for anything."""
+    pytest.importorskip("diffusers", reason="needs understudy[diffusion]")
+    from tests.synth.diffusion.network import pipeline
+
+    folder = tmp_path_factory.mktemp("weights") / "tiny"
+    pipeline(64, steps=2).save_pretrained(folder)
+    return folder
+
+
+def test_the_diffusion_renderer_paints_every_frame_at_its_time(
+    portrait: Path, clip: Path, weights: Path, tmp_path: Path
+) -> None:
+    end = Fraction(2, 5)
+    made = render(
+        portrait, clip, tmp_path / "out.mp4", renderer="diffusion", weights=str(weights), steps=1,
+        end=end, side_by_side=True,
+    )  # fmt: skip
+    warped = render(portrait, clip, tmp_path / "warp.mp4", end=end, side_by_side=True)
+    with VideoReader(made) as one, VideoReader(warped) as other:
+        painted, plain = list(one), list(other)
+    assert [f.time for f in painted] == [f.time for f in plain]
+    width = plain[0].rgb.shape[0]
+    gaps = [np.abs(a.rgb.astype(int) - b.rgb).mean((0, 2)) for a, b in zip(painted, plain, strict=True)]
+    assert all(gap[:width].mean() < 2 for gap in gaps), "the actor is not painted over"
+    assert all(gap[width:].mean() > 4 for gap in gaps)
+
+
+def test_a_character_is_painted_by_the_network_that_was_trained_for_it(
+    portrait: Path, clip: Path, weights: Path, tmp_path: Path
+) -> None:
+    from server.character import save_character
+
+    hero = tmp_path / "hero.character"
+    save_character(portrait, hero, [portrait], None, force=False)
+    shutil.copytree(weights, tmp_path / "hero.weights")
+    own = render(hero, clip, tmp_path / "own.mp4", renderer="diffusion", end=Fraction(1, 5))
+    named = render(hero, clip, tmp_path / "named.mp4", renderer="diffusion", weights=str(weights), end=Fraction(1, 5))
+    assert own.read_bytes() == named.read_bytes()
+
+
+def test_without_weights_the_diffusion_renderer_says_what_it_wants(
+    portrait: Path, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("synth.diffusion.renderer.PACKAGED", tmp_path / "nothing")
+    with pytest.raises(InputError, match="no weights of the diffusion renderer are packaged; wanted --weights FOLDER"):
+        render(portrait, clip, tmp_path / "out.mp4", renderer="diffusion")
+    with pytest.raises(InputError, match="turbo holds no weights; wanted a folder that understudy train wrote"):
+        render(portrait, clip, tmp_path / "out.mp4", renderer="diffusion", weights="turbo")
+    assert not list(tmp_path.iterdir())
+
+
+def test_options_of_the_diffusion_renderer_are_not_for_the_warp() -> None:
+    with pytest.raises(ValueError, match="--weights and --steps are not for the warp; wanted --renderer diffusion"):
+        ActOptions(steps=2)
+    with pytest.raises(ValueError, match="steps is 0, wanted 1 to 100"):
+        ActOptions(renderer="diffusion", steps=0)
 
 
 def test_options_that_cannot_be_are_refused_before_anything_is_read() -> None:

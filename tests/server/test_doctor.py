@@ -26,6 +26,7 @@ def test_this_machine_runs_an_act_and_every_part_is_told(capsys: pytest.CaptureF
         "numba",
         "espeak-ng",
         "torch",
+        "diffusers",
     ):
         assert name in checks
         assert checks[name]["found"]

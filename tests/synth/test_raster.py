@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from synth.raster import FAR, lay_over, rasterise
+from synth.raster import FAR, Canvas, lay_over, rasterise, trace
 
 Array = NDArray[np.float32]
 H, W = 48, 64
@@ -114,3 +114,32 @@ def test_golden() -> None:
 
 
 GOLDEN = (1408, 0.4741659, 53.60394, 46.33636)
+
+
+def test_trace_is_rasterise_with_other_values() -> None:
+    for seed in range(4):
+        target, source, depth, triangles = scene(seed)
+        sampling, nearest = blank()
+        rasterise(target, source, depth, triangles, sampling, nearest)
+        values = np.c_[source, depth].astype(np.float32)
+        levels = np.arange(1, len(triangles) + 1, dtype=np.float32)
+        traced, level = np.zeros((H, W, 3), np.float32), np.zeros((H, W), np.float32)
+        traced_depth = np.full((H, W), FAR, np.float32)
+        trace(target, depth, triangles, values, levels, 6, traced, level, traced_depth)
+        np.testing.assert_allclose(traced_depth, nearest, rtol=1e-5)
+        valued = (level > 0) & (level <= 6)
+        assert valued.any()
+        np.testing.assert_allclose(traced[valued, :2], sampling[valued] + 0.5, atol=2e-3)
+        np.testing.assert_allclose(traced[valued, 2], nearest[valued], atol=1e-5)
+        assert not traced[~valued].any(), "what is in front hides the values behind it"
+        np.testing.assert_array_equal(level > 0, nearest < FAR)
+
+
+def test_a_canvas_remembers_what_was_painted() -> None:
+    rgb, painted = np.full((8, 8, 3), 10, np.uint8), np.zeros((8, 8), np.uint8)
+    canvas = Canvas(rgb, painted)
+    canvas.lay(2, 3, np.full((2, 4, 3), 110, np.float32), np.full((2, 4), 0.5, np.float32))
+    canvas.lay(2, 3, np.full((1, 1, 3), 60, np.float32), np.full((1, 1), 0.1, np.float32))
+    assert (rgb[4, 2:6] == 60).all()
+    assert painted.sum() == 128 * 8
+    assert (rgb[painted == 0] == 10).all()

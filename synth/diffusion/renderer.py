@@ -1,0 +1,158 @@
+"""The studio-quality renderer: the warp's picture, painted over where a network knows better.
+
+A stage, Cue in, Shot out: cues are held until a chunk of them is there. Outside the square around the face the
+picture is the warp's to the last bit. What a stream remembers is of constant size and lies here; the network is
+shared. torch and diffusers load when a network is loaded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from runtime.errors import InputError
+from runtime.records import Cue, Shot
+from synth.camera import VirtualCamera
+from synth.diffusion.guide import Guide, Guides, references
+from synth.rig import Character
+from synth.warp import Drawn, WarpRenderer
+
+if TYPE_CHECKING:
+    from synth.diffusion.model import FaceUNet
+    from synth.diffusion.pipeline import GuidePipeline
+
+PACKAGED = Path(__file__).parent / "weights"  # a folder a network: base, turbo
+MOST_REFERENCES = 4
+CLOSE = 1.25  # a face so many times the network's side is a close-up
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiffusionOptions:
+    steps: int | None = None  # along the bridge; None takes the weights' own
+    chunk: int = 1  # frames painted together, so delay is chunk / fps; a GPU likes 8
+    seed: int = 0  # of the bridge's noise
+
+    def __post_init__(self) -> None:
+        if self.steps is not None and not 1 <= self.steps <= 100:
+            raise ValueError(f"steps is {self.steps}, wanted 1 to 100")
+        if self.chunk < 1:
+            raise ValueError(f"chunk is {self.chunk}, wanted 1 or more")
+
+
+def find_weights(name: str | None) -> Path:
+    """The folder of packaged weights by their name, base without one, or any folder that training wrote."""
+    folder = PACKAGED / (name or "base")
+    if (folder / "model_index.json").exists():
+        return folder
+    if name is None:
+        raise InputError(
+            "no weights of the diffusion renderer are packaged; wanted --weights FOLDER, as understudy train writes"
+        )
+    if not (Path(name) / "model_index.json").exists():
+        raise InputError(f"{name} holds no weights; wanted a folder that understudy train wrote, with model_index.json")
+    return Path(name)
+
+
+def load_network(folder: Path, device: str | None = None) -> GuidePipeline:
+    """A saved network, ready to paint, on the best device without a name of one.
+
+    Raises InputError where there is none that can be read.
+    """
+    try:
+        import torch
+
+        from synth.diffusion.model import FaceUNet
+        from synth.diffusion.pipeline import GuidePipeline
+        from synth.diffusion.scheduler import BridgeScheduler
+    except ImportError as error:
+        raise InputError(
+            f"the diffusion renderer needs {error.name}, which is not installed; wanted pip install understudy[diffusion]"
+        ) from error
+    from safetensors import SafetensorError
+
+    try:  # part by part: a pipeline's own index may name any class of any module, and pickles
+        unet = FaceUNet.from_pretrained(
+            folder / "unet", local_files_only=True, use_safetensors=True, low_cpu_mem_usage=False
+        )
+        scheduler = BridgeScheduler.from_pretrained(folder / "scheduler", local_files_only=True)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:  # RuntimeError: of shapes that differ
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{folder} cannot be read ({reason}); wanted weights that understudy train wrote") from error
+    pipeline: GuidePipeline = GuidePipeline(unet, scheduler)
+    pipeline.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    pipeline.unet.to(memory_format=torch.channels_last)  # twice as fast on a CPU
+    pipeline.unet.eval()
+    return pipeline
+
+
+@dataclass(frozen=True)
+class _Held:
+    cue: Cue
+    drawn: Drawn
+    guide: Guide
+
+
+class DiffusionRenderer:
+    """(Character, Cue) -> Shot, the size of the character's picture."""
+
+    def __init__(
+        self,
+        character: Character,
+        pipeline: GuidePipeline,
+        options: DiffusionOptions,
+        camera: VirtualCamera | None = None,
+    ) -> None:
+        self._warp = WarpRenderer(character, camera)
+        self._pipeline, self._options = pipeline, options
+        side = pipeline.unet.config.side
+        self._guides = Guides(self._warp, side)
+        self._references = pipeline.references(references(character, side)[:MOST_REFERENCES])
+        self._close = _close_up(self._guides, self._warp, pipeline.unet)
+        self._held: list[_Held] = []
+        self._start()
+
+    def _start(self) -> None:
+        side, o = self._guides.crop.side, self._options
+        self._memory = self._pipeline.begin(1, side, steps=o.steps, seed=o.seed)
+        if self._close is not None:
+            from synth.diffusion.detail import Detail
+
+            self._detail = Detail(self._pipeline, self._close.crop.side, steps=o.steps, seed=o.seed)
+
+    def push(self, cue: Cue) -> list[Shot]:
+        drawn = self._warp.draw(self._warp.motion_of(cue))
+        self._held.append(_Held(cue, drawn, self._guides.of(drawn)))
+        return self._paint() if len(self._held) == self._options.chunk else []
+
+    def flush(self) -> list[Shot]:
+        shots = self._paint() if self._held else []
+        self._start()
+        return shots
+
+    def _paint(self) -> list[Shot]:
+        from synth.diffusion.pipeline import to_pictures
+
+        held, self._held = self._held, []
+        shown = [h.guide for h in held]
+        guide = self._pipeline.guide(shown)
+        frames = self._pipeline(guide, self._references, self._memory)
+        self._memory = frames.memory
+        pictures = frames.pictures
+        if self._close is not None:
+            shown = [self._close.of(h.drawn) for h in held]
+            pictures = self._detail.paint(self._pipeline.guide(shown), guide, pictures, self._references)
+        return [self._shot(*each) for each in zip(held, shown, to_pictures(pictures[0]), strict=True)]
+
+    def _shot(self, held: _Held, shown: Guide, painted: Any) -> Shot:
+        rgb = shown.crop.lay_back(held.drawn.rgb, shown.rgb, painted)
+        return self._warp.shot(held.cue, replace(held.drawn, rgb=rgb))
+
+
+def _close_up(guides: Guides, warp: WarpRenderer, unet: FaceUNet) -> Guides | None:
+    """Guides at the picture's own resolution, where that is above the network's side and the network knows it."""
+    crop, multiple = guides.crop, unet.multiple
+    finest = int(unet.config.finest * crop.side)
+    if min(crop.size, finest) < CLOSE * crop.side:
+        return None
+    return Guides(warp, min(crop.size, finest) // multiple * multiple)
