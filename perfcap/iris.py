@@ -35,6 +35,8 @@ LEAN = 0.35  # cost of an iris as far away as that, in spreads of the eye's ligh
 SURE = (0.5, 1.1)  # spreads by which a disc is darker than what is around it: nothing, and certain
 GLANCE = (0.02, 0.06)  # of the eye's width: below the first the mesh's own is steadier, from the second on it is wrong
 
+ALONG = 0.2  # share of an iris' way that the other eye's goes too, or it is not believed
+
 
 @dataclass(frozen=True)
 class Iris:
@@ -63,14 +65,25 @@ def with_irises(rgb: NDArray[np.uint8], face: FaceMesh) -> FaceMesh:
 
 
 def with_glances(rgb: NDArray[np.uint8], face: FaceMesh) -> FaceMesh:
-    """A face with its irises moved along the eye, where they are far from where the mesh has them: for videos."""
+    """A face with its irises moved along the eye, where they are far from where the mesh has them: for videos.
+
+    Eyes look the same way: what would set them apart is a reflection, or a lid.
+    """
     landmarks = face.landmarks.copy()
+    along, meshs, founds, share = [], [], [], []
     for (upper, _, iris), found in zip(EYES, find_irises(rgb, face), strict=True):
-        along = landmarks[upper[-1], :2] - landmarks[upper[0], :2]
-        width = float(along @ along)
-        off = float((found.centre - landmarks[iris[0], :2]) @ along) / max(width, 1e-6)  # in widths of the eye
-        share = np.clip((abs(off) - GLANCE[0]) / (GLANCE[1] - GLANCE[0]), 0, 1)
-        landmarks[list(iris), :2] += along * np.float32(off * share * share * (3 - 2 * share) * found.sure)
+        a, b = landmarks[upper[0], :2], landmarks[upper[-1], :2]
+        way = b - a
+        to_width = way / max(float(way @ way), 1e-6)
+        along.append(way)
+        meshs.append(float((landmarks[iris[0], :2] - (a + b) / 2) @ to_width))  # in widths of the eye
+        founds.append(float((found.centre - (a + b) / 2) @ to_width))
+        far = np.clip((abs(founds[-1] - meshs[-1]) - GLANCE[0]) / (GLANCE[1] - GLANCE[0]), 0, 1)
+        share.append(far * far * (3 - 2 * far) * found.sure)
+    off = np.subtract(founds, meshs)
+    for n, (*_, iris) in enumerate(EYES):
+        follows = np.clip(off[1 - n] * np.sign(off[n]) / max(ALONG * abs(off[n]), 1e-9), 0, 1)
+        landmarks[list(iris), :2] += along[n] * np.float32(off[n] * share[n] * follows)
     return replace(face, landmarks=landmarks)
 
 
