@@ -25,16 +25,17 @@ class Cast:
         self._folder.mkdir(parents=True, exist_ok=True)
         self._ready: OrderedDict[str, Character] = OrderedDict()
         self._lock = threading.Lock()
+        self._first = threading.Lock()
 
     def names(self) -> list[str]:
         """Those there are, by name; raises InputError where there is none."""
+        return self._names() or self._add_demo()
+
+    def _names(self) -> list[str]:
         known = (synth.character.SUFFIX, *PICTURES)
-        found = sorted(
+        return sorted(
             p.stem for p in self._folder.iterdir() if p.suffix.lower() in known and not p.name.startswith(".")
         )  # what is just being written is hidden
-        if not found:
-            found = [self._add_demo()]
-        return found
 
     def character(self, name: str) -> Character:
         """One of them, ready to perform; raises InputError."""
@@ -51,8 +52,11 @@ class Cast:
         path = self._folder / ".pictures" / f"{name}.png"
         if not path.exists():
             self._path(name)
-            path.parent.mkdir(exist_ok=True)
-            save_image(path, self.character(name).rgb, force=True)  # another request may have made it meanwhile
+            rgb = self.character(name).rgb
+            with self._first:
+                if not path.exists():
+                    path.parent.mkdir(exist_ok=True)
+                    save_image(path, rgb)
         return path
 
     def add(self, picture: Path, called: str) -> str:
@@ -73,8 +77,10 @@ class Cast:
                 return path
         raise InputError(f"there is no character {name!r}; wanted one of {', '.join(self.names())}")
 
-    def _add_demo(self) -> str:
+    def _add_demo(self) -> list[str]:
         from server.demo import ASTRONAUT
 
-        save_image(self._folder / "astronaut.png", ASTRONAUT.load(), force=True)
-        return "astronaut"
+        with self._first:  # several may ask for it at once
+            if not self._names():
+                save_image(self._folder / "astronaut.png", ASTRONAUT.load())
+            return self._names()
