@@ -73,7 +73,7 @@ def main() -> None:
             tables = ALL[name](folder)
             for table in tables:
                 print(_json(table) if arguments.json else f"\n{table.text()}", flush=True)
-            if arguments.readme and tables:
+            if arguments.readme and tables and f"<!-- bench {name} -->" in README.read_text(encoding="utf-8"):
                 into_readme(name, tables)
 
 

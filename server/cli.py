@@ -290,7 +290,7 @@ def visemes(
 
 @app.command()
 def capture(
-    video: Annotated[Path, typer.Argument(help="Video of the actor.")],
+    video: Annotated[Path, typer.Argument(help="Video of the actor, or a captured .npz to write as another kind.")],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="File to write: .npz, .csv (Live Link Face), .bvh or .glb.")
     ],

@@ -142,6 +142,8 @@ def open_take(path: Path, options: TakeOptions, tally: Tally, *, pictures: bool 
     profile = PerformerProfile.load(options.profile) if options.profile is not None else None
     with tally.during("survey"):
         if path.suffix.lower() == ".npz":
+            if options.face is not None:
+                raise InputError(f"{path} holds one performer; wanted a video for --face {options.face}")
             if profile is not None:
                 raise InputError(f"{path} is captured already; wanted a video for --profile {options.profile}")
             return _from_file(path, options)
@@ -213,6 +215,10 @@ def _from_video(
                 first.extend(islice(stream, AHEAD))
                 break
         known = [s for s in first if s.face is not None]
+    n_seen = 0 if known or options.face is None else crowd.most()
+    if n_seen:
+        faces = "1 face" if n_seen == 1 else f"{n_seen} faces"
+        raise InputError(f"{path} shows no more than {faces} at once; wanted --face 1 to {n_seen}, not {options.face}")
     if not known:
         raise InputError(f"{path} shows no face in any frame; wanted an actor's face at least 64 px wide")
     if options.face is None:
@@ -290,6 +296,11 @@ class _Crowd:
             frame = next(iter(reader), None)
             if frame is not None:
                 self.find(frame.rgb)
+
+    def most(self) -> int:
+        """The most faces that a picture showed, the first one looked at among them."""
+        self.look(Fraction(0))
+        return max((len(sizes) for sizes in self._sizes), default=0)
 
     def close(self) -> None:
         self._finder.close()
