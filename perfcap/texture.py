@@ -30,7 +30,7 @@ from perfcap.landmarks import (
 from perfcap.topology import face_triangles
 from runtime.records import N_FACE
 
-EYES_PX = 100.0  # between the outer eye corners in a reference
+EYES_PX = 80.0  # between the outer eye corners in a reference
 RIM = 0.15  # of the distance of the eye corners, around the face
 LID_RIM = 1.25  # an eye is left out together with its lids, so many times its own size
 COARSE = 4  # how far a correction is first reduced: it is smooth
@@ -58,6 +58,12 @@ class _Reference:
     turn: NDArray[np.float32]  # [2], see `_turn`
     grey: NDArray[np.uint8]  # [h, w] evened out
     skin: NDArray[np.float32]  # [h, w] 0..1: what may be compared, by how much it shows
+
+    @cached_property
+    def pixels(self) -> NDArray[np.float32]:
+        """Each pixel's own place, [h, w, 2]."""
+        h, w = self.grey.shape
+        return np.stack(np.meshgrid(np.arange(w, dtype=np.float32), np.arange(h, dtype=np.float32)), -1)
 
     @cached_property
     def places(self) -> Any:
@@ -107,11 +113,11 @@ class TextureTracker:
         if self._flow is None:
             self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
             self._flow.setVariationalRefinementIterations(0)
+            self._flow.setGradientDescentIterations(12)
         shape = reference.grey.shape
         now, seen = _laid_back(rgb, face.landmarks[:N_FACE, :2], reference.places, shape)
         flow = self._flow.calc(reference.grey, now, None)
-        x, y = np.meshgrid(np.arange(shape[1], dtype=np.float32), np.arange(shape[0], dtype=np.float32))
-        agreed = cv2.remap(now, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR)
+        agreed = cv2.remap(now, flow + reference.pixels, None, cv2.INTER_LINEAR)
         unlike = cv2.blur(cv2.absdiff(agreed, reference.grey).astype(np.float32), (7, 7)) / UNLIKE
         sure = reference.skin * seen * np.exp(-(unlike**2))
         if sure.sum() < LIKE * reference.skin.sum():
