@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 import synth.character
 from perfcap.capture import Chooser
 from perfcap.resample import Resample
+from runtime.engine import ENGINES, Wanted
 from runtime.errors import InputError
 from runtime.output import check_output
 from runtime.records import Cue, Motion, Shot
@@ -53,6 +54,7 @@ class ActOptions(TakeOptions):
     renderer: str = "warp"  # what draws the character; one of RENDERERS
     weights: str | None = None  # of the diffusion renderer: packaged ones by name, or a folder
     steps: int | None = None  # of the diffusion renderer; None takes the weights' own
+    engine: Wanted | None = None  # that runs its network; None is auto, the fastest this machine has
     seed: int = 0  # of a renderer that draws from noise; the warp draws from none
     force: bool = False  # write over an existing file
 
@@ -63,8 +65,12 @@ class ActOptions(TakeOptions):
             raise ValueError(f"fps is {float(self.fps):g}, wanted 1 to {MAX_FPS}")
         if self.renderer not in RENDERERS:
             raise ValueError(f"--renderer is {self.renderer!r}; wanted {', '.join(RENDERERS)}")
-        if self.renderer != "diffusion" and (self.weights is not None or self.steps is not None):
-            raise ValueError(f"--weights and --steps are not for the {self.renderer}; wanted --renderer diffusion")
+        if self.renderer != "diffusion" and (self.weights, self.steps, self.engine) != (None, None, None):
+            raise ValueError(
+                f"--weights, --steps and --engine are not for the {self.renderer}; wanted --renderer diffusion"
+            )
+        if self.engine not in (None, "auto", *ENGINES):
+            raise ValueError(f"--engine is {self.engine!r}; wanted auto or one of {', '.join(ENGINES)}")
         DiffusionOptions(steps=self.steps, seed=self.seed)
         if self.ratio is not None:
             size_of(self.ratio)
@@ -90,7 +96,7 @@ def act(
     tally = Tally()
     begun = time.perf_counter()
     with ThreadPoolExecutor(2) as beside:  # the character is rigged, a network loaded, while the take is surveyed
-        loading = None if weights is None else beside.submit(load_network, weights)
+        loading = None if weights is None else beside.submit(load_network, weights, engine=options.engine or "auto")
         rigged = beside.submit(load_character, character_path, options.character_face, options.ratio)
         try:
             take = open_take(performance_path, options, tally, pictures=options.side_by_side)
@@ -139,6 +145,8 @@ def act(
         with tally.during("render"):
             shots = renderer.flush()
         write(shots)
+    if loading is not None:
+        tally.notes += loading.result().told()
     return tally
 
 

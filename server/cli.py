@@ -158,6 +158,12 @@ def act(
         int | None,
         typer.Option(help="How often --renderer diffusion paints each frame over; the weights' own without."),
     ] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            help="What runs that network: torch, onnx, tensorrt, or auto, the fastest that understudy doctor finds."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="For renderers that draw from noise; the warp is always the same.")] = 0,
     force: Force = False,
     quiet: Quiet = False,
@@ -171,7 +177,8 @@ def act(
     with asked_for():
         options = ActOptions(
             intensity=intensity, face=face, character_face=character_face, sound=sound, profile=profile, start=seconds(start), end=seconds(end),
-            ratio=ratio, camera=tuple(camera or ()), fps=rate(fps), side_by_side=side_by_side, renderer=renderer, weights=weights, steps=steps, seed=seed, force=force,
+            ratio=ratio, camera=tuple(camera or ()), fps=rate(fps), side_by_side=side_by_side, renderer=renderer, weights=weights, steps=steps,
+            engine=engine, seed=seed, force=force,  # type: ignore[arg-type]
         )  # fmt: skip
     with Report("act", quiet=quiet, json=json) as report:
         report.done(output, render(character, performance, output, options, report.progress))

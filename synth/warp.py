@@ -170,6 +170,24 @@ class Drawn:
     landmarks: NDArray[np.float32]  # [478, 2] px
 
 
+@dataclass(frozen=True)
+class Moving:
+    """The part of a picture outside of which nothing moves, ready to be drawn."""
+
+    left: int  # px of the picture
+    top: int
+    texture: NDArray[np.uint8]  # [h', w', 4], the person with their opacity, `fine` times as large as the part
+    source: NDArray[np.float32]  # [V, 2] px of the texture, where each vertex takes its colour
+    triangles: NDArray[np.int32]  # [T, 3], those that may show anything
+    behind: NDArray[np.uint8]  # [h, w, 3]
+
+    @property
+    def part(self) -> tuple[slice, slice]:
+        """Where it lies in the picture."""
+        h, w = self.behind.shape[:2]
+        return slice(self.top, self.top + h), slice(self.left, self.left + w)
+
+
 class WarpRenderer:
     """(Character, Cue) -> Shot, the size of the character's picture."""
 
@@ -185,16 +203,20 @@ class WarpRenderer:
         self._rest_grid = character.camera.project(place(character.head, self._grid_local))
         self._rest_neck = character.camera.project(place(character.head, NECK[None]))
         low, high = np.floor(grid.min(0)).astype(int), np.ceil(grid.max(0)).astype(int)
-        self._x0, self._y0, self._x1, self._y1 = (int(v) for v in (*low, *high))  # nothing moves outside
-        part = (slice(self._y0, self._y1), slice(self._x0, self._x1))
-        self._opacity = (character.alpha * 255 + 0.5).astype(np.uint8)
-        texture = np.dstack((character.person[part], self._opacity[part]))
+        part = (slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0])))
+        self.opacity = (character.alpha * 255 + 0.5).astype(np.uint8)  # [H, W], the person's in their own picture
+        texture = np.dstack((character.person[part], self.opacity[part]))
         # Bilinear sampling of a picture twice as fine is nearly as sharp as bicubic and several times as fast.
-        self._fine = 2 if texture.shape[0] * texture.shape[1] <= FINE_PX else 1
-        self._texture = cv2.resize(texture, None, fx=self._fine, fy=self._fine, interpolation=cv2.INTER_LANCZOS4)
-        self._behind = np.ascontiguousarray(character.behind[part])
-        self._triangles = skin.triangles[shows(skin.points - low.astype(np.float32), skin.triangles, texture[..., 3])]
-        self._source = (skin.points - low.astype(np.float32)) * np.float32(self._fine)
+        fine = 2 if texture.shape[0] * texture.shape[1] <= FINE_PX else 1
+        corner = low.astype(np.float32)
+        self.moving = Moving(
+            left=int(low[0]),
+            top=int(low[1]),
+            texture=np.asarray(cv2.resize(texture, None, fx=fine, fy=fine, interpolation=cv2.INTER_LANCZOS4)),
+            source=(skin.points - corner) * np.float32(fine),
+            triangles=skin.triangles[shows(skin.points - corner, skin.triangles, texture[..., 3])],
+            behind=np.ascontiguousarray(character.behind[part]),
+        )
         self._eyes = [Eye(character, parts, skin) for parts in EYES]
         self._mouth = Mouth(character)
 
@@ -242,29 +264,34 @@ class WarpRenderer:
 
     def draw(self, motion: Motion) -> Drawn:
         """One picture and what is known of it, before any camera films it."""
-        corner = np.array((self._x0, self._y0), np.float32)
+        moving = self.moving
         target, depth = self.vertices(motion.head, motion.face)
-        over = self._person(target - corner, depth)
-        view = self._behind.copy()
+        over = self._person(target - np.array((moving.left, moving.top), np.float32), depth)
+        view = moving.behind.copy()
         lay_over(view, over)
-        part = (slice(self._y0, self._y1), slice(self._x0, self._x1))
-        rgb, opacity = self.character.rgb.copy(), self._opacity.copy()
-        rgb[part], opacity[part] = view, over[..., 3]
+        rgb, opacity = self.character.rgb.copy(), self.opacity.copy()
+        rgb[moving.part], opacity[moving.part] = view, over[..., 3]
         canvas = Canvas(rgb, np.zeros_like(opacity))
+        landmarks = self.paint(canvas, motion, target)
+        return Drawn(rgb, opacity, canvas.painted, target, depth, landmarks)
+
+    def paint(self, canvas: Canvas, motion: Motion, target: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Mouth and eyes over a picture whose vertices [V, 2] px are given; returns its landmarks [478, 2] px."""
         landmarks = self.character.camera.project(place(motion.head, motion.face))
         self._mouth.draw(canvas, landmarks, motion)
         for eye in self._eyes:
             eye.draw(canvas, landmarks, target)
-        return Drawn(rgb, opacity, canvas.painted, target, depth, landmarks)
+        return landmarks
 
     def _person(self, target: NDArray[np.float32], depth: NDArray[np.float32]) -> NDArray[np.uint8]:
         """The person in the moving part of the picture [h, w, 4], with their opacity."""
         import cv2
 
-        sampling = np.full((*self._behind.shape[:2], 2), OUTSIDE, np.float32)
+        moving = self.moving
+        sampling = np.full((*moving.behind.shape[:2], 2), OUTSIDE, np.float32)
         nearest = np.full(sampling.shape[:2], FAR, np.float32)
-        rasterise(target, self._source, depth, self._triangles, sampling, nearest)
-        over = cv2.remap(self._texture, sampling, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+        rasterise(target, moving.source, depth, moving.triangles, sampling, nearest)
+        over = cv2.remap(moving.texture, sampling, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
         return np.asarray(over, np.uint8)
 
 

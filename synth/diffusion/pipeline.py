@@ -19,6 +19,7 @@ from torch import Tensor
 from synth.diffusion.guide import Guide, Reference
 from synth.diffusion.model import RGB, FaceUNet, pack_guide, pack_reference
 from synth.diffusion.scheduler import BridgeScheduler
+from synth.diffusion.step import Network
 
 
 @dataclass(frozen=True)
@@ -36,14 +37,16 @@ class Frames:
 
 
 class GuidePipeline(DiffusionPipeline):  # type: ignore[misc]
-    """Guides [B, T, N_GUIDE, S, S] -> pictures."""
+    """Guides [B, T, N_GUIDE, S, S] -> pictures. Its steps are done by `network`: the U-Net, or engines in its place."""
 
     unet: FaceUNet
     scheduler: BridgeScheduler
+    network: Network
 
     def __init__(self, unet: FaceUNet, scheduler: BridgeScheduler) -> None:
         super().__init__()
         self.register_modules(unet=unet, scheduler=scheduler)
+        self.network = unet
 
     def begin(self, n: int, side: int, *, steps: int | None = None, seed: int = 0) -> Memory:
         """Of n streams that have shown nothing yet; `steps` are the weights' own without a number."""
@@ -58,6 +61,10 @@ class GuidePipeline(DiffusionPipeline):  # type: ignore[misc]
         rgb, coords = (_stack([getattr(r, name) for r in shown]) for name in ("rgb", "coords"))
         packed = pack_reference(rgb, coords, torch.tensor([r.opened for r in shown]))
         return cast(Tensor, self.unet.encode(self._placed(packed[None])))
+
+    def told(self) -> list[str]:
+        """How the network was run, for people."""
+        return self.network.told() if isinstance(self.network, Run) else []
 
     def guide(self, guides: Sequence[Guide]) -> Tensor:
         """Consecutive frames of one stream [1, T, N_GUIDE, S, S]."""
@@ -80,7 +87,7 @@ class GuidePipeline(DiffusionPipeline):  # type: ignore[misc]
         left = list(memory.left)
         for i in range(first, len(left)):
             time = scheduler.timesteps[i].expand(len(guide)).to(guide.device, guide.dtype)
-            out = self.unet(sample, time, guide, references, left[i])
+            out = self.network(sample, time, guide, references, left[i])
             sample, left[i] = scheduler.step(i, sample, out.frame, memory.noise[i]), out.memory
         return Frames(sample, replace(memory, left=tuple(left)))
 

@@ -1,0 +1,220 @@
+"""Who runs the network: torch, ONNX Runtime or TensorRT, and many streams at once.
+
+What is wanted is tried first; where it cannot be had, the next is, and one line says why. An engine is made for the
+shapes that are asked for, proven to say what torch says, and kept on disk. Importing this file loads torch and
+diffusers.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from threading import Lock
+
+import torch
+from torch import Tensor
+
+from runtime.engine import Engine, EngineFailure, EngineName, Precision, Wanted
+from runtime.engine_cache import Key, cached
+from runtime.engine_onnx import OnnxEngine
+from runtime.engine_tensorrt import RTX, TensorRTEngine, build, load, module_for
+from runtime.engine_torch import TorchEngine
+from runtime.engines import order
+from synth.diffusion.model import FaceUNet, FrameOutput
+from synth.diffusion.pipeline import GuidePipeline
+from synth.diffusion.step import Network, Shapes, Step, by_chance, exporter, fingerprint, gap, named, output, to_onnx
+
+TOLERANCE: dict[Precision, float] = {"fp32": 1e-4, "fp16": 1e-2}  # how far an engine may be from torch, of -1..1
+FRAMES = (8, 1)  # of a stream that engines paint at once: other numbers are made up of these
+STREAMS = (1, 2, 4)  # that engines paint at once
+
+_log = logging.getLogger(__name__)
+
+
+def run_by(pipeline: GuidePipeline, wanted: Wanted) -> EngineNetwork:
+    """Let an engine do the pipeline's steps, in half precision where that is on a GPU, streams together there."""
+    if pipeline.unet.device.type == "cuda":
+        pipeline.unet.to(torch.float16)
+    network = EngineNetwork(pipeline.unet, wanted)
+    pipeline.network = Together(network, STREAMS[-1]) if pipeline.unet.device.type == "cuda" else network
+    return network
+
+
+class EngineNetwork:
+    """Stands in the network's place in a pipeline and has engines do its work, one for each set of shapes."""
+
+    def __init__(self, unet: FaceUNet, wanted: Wanted = "auto") -> None:
+        self._unet = unet
+        self._names = order(wanted, unet.device.type)
+        self._precision: Precision = "fp16" if unet.dtype == torch.float16 else "fp32"
+        self._engines: dict[Shapes, Engine] = {}
+        self._model = fingerprint(unet) if self._names != ["torch"] else ""
+        self._making = Lock()
+
+    @property
+    def told(self) -> str:
+        """Which engines run, for people."""
+        return ", ".join(sorted({f"{engine.told} in {self._precision}" for engine in self._engines.values()}))
+
+    def prepare(self, shapes: Shapes) -> Engine:
+        """The engine for these shapes, made if there is none yet."""
+        with self._making:
+            while shapes not in self._engines:
+                name = self._names[0]
+                try:
+                    self._engines[shapes] = self._make(name, shapes)
+                except EngineFailure as error:
+                    if name == "torch":
+                        raise
+                    self._names.pop(0)
+                    _log.warning("%s does not run the network: %s; %s does instead", name, error, self._names[0])
+            return self._engines[shapes]
+
+    def __call__(
+        self, noisy: Tensor, time: Tensor, guide: Tensor, references: Tensor, memory: tuple[Tensor, ...]
+    ) -> FrameOutput:
+        B, T = noisy.shape[:2]
+        room = min(n for n in STREAMS if n >= B)
+        if room > B:
+            more = room - B
+            noisy, time, guide = (_padded(x, more, 0) for x in (noisy, time, guide))
+            references, memory = _padded(references, more, 2), tuple(_padded(x, more, 0) for x in memory)
+        frames, done = [], 0
+        while done < T:
+            n = max(n for n in FRAMES if n <= T - done)
+            part = slice(done, done + n)
+            out = self._once(noisy[:, part], time, guide[:, part], references, memory)
+            frames.append(out.frame)
+            memory, done = out.memory, done + n
+        frame = frames[0] if len(frames) == 1 else torch.cat(frames, 1)
+        return FrameOutput(frame=frame[:B], memory=tuple(x[:B] for x in memory))
+
+    def _once(
+        self, noisy: Tensor, time: Tensor, guide: Tensor, references: Tensor, memory: tuple[Tensor, ...]
+    ) -> FrameOutput:
+        B, T, _, S, _ = noisy.shape
+        n_references = references.shape[3] // (S // self._unet.multiple) ** 2
+        engine = self.prepare(Shapes(S, B, T, n_references))
+        return output(engine(named(noisy, time, guide, references, memory)))
+
+    def _make(self, name: EngineName, shapes: Shapes) -> Engine:
+        if name == "torch":
+            unet = self._unet
+            return TorchEngine(Step(unet).by_name, unet.device.type, shapes.inputs(unet), shapes.outputs(unet))
+        return self._onnx(shapes) if name == "onnx" else self._tensorrt(shapes)
+
+    def _onnx(self, shapes: Shapes) -> Engine:
+        import onnxruntime
+
+        device = self._unet.device.type
+
+        def open_model(model: bytes) -> Engine:
+            return OnnxEngine(model, device, torch.get_num_threads())
+
+        library = f"onnxruntime {onnxruntime.__version__}"
+        key = self._key(shapes, device, "", library)
+        return open_model(cached(key, lambda: self._proven(to_onnx(self._unet, shapes), open_model, shapes)))
+
+    def _tensorrt(self, shapes: Shapes) -> Engine:
+        if self._unet.device.type != "cuda":
+            raise EngineFailure("torch has no GPU here")
+        major, minor = torch.cuda.get_device_capability()
+        capability = 10 * major + minor
+        name = module_for(capability)
+
+        def open_plan(plan: bytes) -> Engine:
+            return TensorRTEngine(plan, name)
+
+        gpu = "" if name == RTX else torch.cuda.get_device_name()
+        key = self._key(shapes, f"sm_{capability}", gpu, f"{name} {load(name).__version__}")
+        return open_plan(
+            cached(key, lambda: self._proven(build(to_onnx(self._unet, shapes), name, capability), open_plan, shapes))
+        )
+
+    def _key(self, shapes: Shapes, runs_on: str, gpu: str, library: str) -> Key:
+        return Key(
+            model=self._model, shapes=str(shapes), precision=self._precision, runs_on=runs_on, gpu=gpu,
+            library=library, builder=exporter(),
+        )  # fmt: skip
+
+    def _proven(self, built: bytes, open_built: Callable[[bytes], Engine], shapes: Shapes) -> bytes:
+        """What was built, if it says what torch says; raises EngineFailure."""
+        off = gap(self._unet, open_built(built), by_chance(self._unet, shapes))
+        limit = TOLERANCE[self._precision]
+        if not off <= limit:
+            raise EngineFailure(f"what it makes differs from torch's by {off:.2g}, wanted {limit:g} at most")
+        _log.info("built for %s, %.1e from torch at most", shapes, off)
+        return built
+
+
+def _padded(x: Tensor, n: int, dim: int) -> Tensor:
+    """As many more of the last."""
+    last = x.narrow(dim, x.shape[dim] - 1, 1)
+    return torch.cat((x, last.repeat_interleave(n, dim)), dim)
+
+
+@dataclass(eq=False)
+class _Asked:
+    """One stream's call, and what came of it."""
+
+    noisy: Tensor
+    time: Tensor
+    guide: Tensor
+    references: Tensor
+    memory: tuple[Tensor, ...]
+    answer: FrameOutput | None = None
+    error: Exception | None = field(default=None, repr=False)
+
+    def fits(self, other: _Asked) -> bool:
+        return (self.guide.shape, self.references.shape) == (other.guide.shape, other.references.shape)
+
+
+class Together:
+    """Streams that ask while the network is busy are answered at once when it is free, each with its own memory.
+
+    Nobody waits for others to come: a stream alone is painted at once.
+    """
+
+    def __init__(self, network: Network, most: int) -> None:
+        self._network, self._most = network, most
+        self._waiting: list[_Asked] = []
+        self._door, self._turn = Lock(), Lock()
+
+    def __call__(
+        self, noisy: Tensor, time: Tensor, guide: Tensor, references: Tensor, memory: tuple[Tensor, ...]
+    ) -> FrameOutput:
+        asked = _Asked(noisy, time, guide, references, memory)
+        with self._door:
+            self._waiting.append(asked)
+        with self._turn:
+            if asked.answer is None and asked.error is None:
+                self._answer(asked)
+        if asked.error is not None:
+            raise asked.error
+        assert asked.answer is not None
+        return asked.answer
+
+    def _answer(self, first: _Asked) -> None:
+        with self._door:
+            others = [asked for asked in self._waiting if asked is not first and asked.fits(first)]
+            group = [first, *others[: self._most - 1]]
+            self._waiting = [asked for asked in self._waiting if asked not in group]
+        try:
+            out = self._network(
+                torch.cat([a.noisy for a in group]),
+                torch.cat([a.time for a in group]),
+                torch.cat([a.guide for a in group]),
+                torch.cat([a.references for a in group], 2),
+                tuple(torch.cat(each) for each in zip(*(a.memory for a in group), strict=True)),
+            )
+        except Exception as error:  # each of them is told
+            for asked in group:
+                asked.error = error
+            return
+        at = 0
+        for asked in group:
+            own = slice(at, at + len(asked.noisy))
+            at = own.stop
+            memory = tuple(x[own].clone() for x in out.memory)  # a part would keep all the others' memory too
+            asked.answer = FrameOutput(frame=out.frame[own], memory=memory)

@@ -1,0 +1,156 @@
+"""One step of the network as exporters and engines take it: fixed shapes, its memory as tensors with names.
+
+Importing this file loads torch and diffusers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import io
+import json
+import logging
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from runtime.engine import EngineFailure, Engine, Spec
+from synth.diffusion import model
+from synth.diffusion.model import N_GUIDE, N_REFERENCE, PATCH, RGB, FaceUNet, FrameOutput
+
+OPSET = 20  # of ONNX: what every runtime of the last two years reads
+
+
+class Network(Protocol):
+    """What a pipeline asks at every step: the network itself, or what stands in its place."""
+
+    def __call__(
+        self, noisy: Tensor, time: Tensor, guide: Tensor, references: Tensor, memory: tuple[Tensor, ...]
+    ) -> FrameOutput: ...
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """What an engine is made for."""
+
+    side: int  # px of the square around a face
+    streams: int = 1  # painted at once
+    frames: int = 1  # of each, one after another
+    references: int = 1  # pictures that are attended to
+
+    def __str__(self) -> str:
+        return f"{self.side}-{self.streams}x{self.frames}-{self.references}"
+
+    def inputs(self, unet: FaceUNet) -> dict[str, Spec]:
+        S, B, T, C = self.side, self.streams, self.frames, unet.config.widths[-1]
+        kind = str(unet.dtype).removeprefix("torch.")
+        n_places = self.references * (S // unet.multiple) ** 2
+        memory = {f"memory_{i}": Spec(shape, kind) for i, shape in enumerate(self._memory(unet))}
+        return {
+            "noisy": Spec((B, T, 3, S, S), kind), "time": Spec((B,), kind),
+            "guide": Spec((B, T, N_GUIDE, S, S), kind),
+            "references": Spec((len(unet.attend), 2, B, n_places, C), kind), **memory,
+        }  # fmt: skip
+
+    def outputs(self, unet: FaceUNet) -> dict[str, Spec]:
+        kind = str(unet.dtype).removeprefix("torch.")
+        left = {f"left_{i}": Spec(shape, kind) for i, shape in enumerate(self._memory(unet))}
+        return {"frame": Spec((self.streams, self.frames, 3, self.side, self.side), kind), **left}
+
+    def _memory(self, unet: FaceUNet) -> list[tuple[int, ...]]:
+        coarser = ((width, self.side // PATCH >> i + 1) for i, width in enumerate(unet.config.widths[1:]))
+        return [(self.streams, model.PAST, width, s, s) for width, s in coarser]
+
+
+def named(
+    noisy: Tensor, time: Tensor, guide: Tensor, references: Tensor, memory: tuple[Tensor, ...]
+) -> dict[str, Tensor]:
+    """What the network is given, as an engine is."""
+    remembered = {f"memory_{i}": each for i, each in enumerate(memory)}
+    return {"noisy": noisy, "time": time, "guide": guide, "references": references, **remembered}
+
+
+def output(made: Mapping[str, Tensor]) -> FrameOutput:
+    """What an engine answers, as the network does."""
+    return FrameOutput(frame=made["frame"], memory=tuple(made[f"left_{i}"] for i in range(len(made) - 1)))
+
+
+class Step(nn.Module):  # type: ignore[misc]
+    """The network, its tensors in a row as `Shapes` names them."""
+
+    def __init__(self, unet: FaceUNet) -> None:
+        super().__init__()
+        self.unet = unet
+
+    def forward(
+        self, noisy: Tensor, time: Tensor, guide: Tensor, references: Tensor, *memory: Tensor
+    ) -> tuple[Tensor, ...]:
+        out = self.unet(noisy, time, guide, references, memory)
+        return (out.frame, *out.memory)
+
+    def by_name(self, **tensors: Tensor) -> dict[str, Tensor]:
+        frame, *left = self(*tensors.values())
+        return {"frame": frame, **{f"left_{i}": each for i, each in enumerate(left)}}
+
+
+@torch.no_grad()  # type: ignore[untyped-decorator]
+def by_chance(unet: FaceUNet, shapes: Shapes, seed: int = 0) -> dict[str, Tensor]:
+    """Tensors of chance that a network can be given."""
+    draw = torch.Generator().manual_seed(seed)
+    S = shapes.side
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=draw).to(unet.device, unet.dtype)
+
+    guide = normal(shapes.streams, shapes.frames, N_GUIDE, S, S).clamp(-1, 1)
+    shown = normal(shapes.streams, shapes.references, N_REFERENCE, S, S).clamp(-1, 1)
+    memory = tuple(normal(*spec.shape) for name, spec in shapes.inputs(unet).items() if name.startswith("memory"))
+    time = torch.rand(shapes.streams, generator=draw).to(unet.device, unet.dtype)
+    noisy = (guide[:, :, RGB] + 0.1 * normal(shapes.streams, shapes.frames, 3, S, S)).clamp(-1, 1)
+    return named(noisy, time, guide, unet.encode(shown), memory)
+
+
+@torch.no_grad()  # type: ignore[untyped-decorator]
+def gap(unet: FaceUNet, engine: Engine, tensors: Mapping[str, Tensor]) -> float:
+    """The largest difference between what an engine and what torch make of the same tensors."""
+    made, wanted = engine(tensors), Step(unet).by_name(**tensors)
+    return max(float((made[name].float() - wanted[name].float()).abs().max()) for name in wanted)
+
+
+def to_onnx(unet: FaceUNet, shapes: Shapes) -> bytes:
+    """The step as an ONNX model in the network's own numbers. Raises EngineFailure where it cannot be exported."""
+    try:
+        import onnx  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise EngineFailure(f"{error.name} is not installed, which exports networks") from error
+    example = by_chance(unet, shapes)
+    file = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the exporter about its own parts
+        program = torch.onnx.export(
+            Step(unet).eval(), tuple(example.values()), input_names=list(example), output_names=list(shapes.outputs(unet)),
+            opset_version=OPSET, dynamo=True, external_data=False, verbose=False,
+        )  # fmt: skip
+    assert program is not None
+    program.save(file, external_data=False)
+    return file.getvalue()
+
+
+def exporter() -> str:
+    return f"torch {torch.__version__}, onnxscript {version('onnxscript')}"
+
+
+def fingerprint(unet: FaceUNet) -> str:
+    """SHA-256 of a network's numbers, and of the code that they run in."""
+    digest = hashlib.sha256(inspect.getsource(model).encode())
+    digest.update(json.dumps(dict(unet.config), sort_keys=True, default=str).encode())
+    for name, value in sorted(unet.state_dict().items()):
+        digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
+        digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
