@@ -23,7 +23,7 @@ PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 N_BYTES = {"float32": 4, "float16": 2}
 
 
-class EngineFailure(Exception):
+class EngineError(Exception):
     """An engine that cannot be had here, and why, as a clause: "onnxruntime is not installed"."""
 
 

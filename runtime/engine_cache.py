@@ -48,7 +48,7 @@ class Key:
         return f"{self.model[:12]}-{self.shapes}-{self.precision}-{library}-{self.runs_on}{SUFFIX}"
 
 
-class Unusable(Exception):
+class CacheError(Exception):
     """A file that is not the engine that is wanted."""
 
     def __init__(self, fault: Fault, reason: str) -> None:
@@ -72,8 +72,8 @@ def cached(key: Key, build: Callable[[], bytes], folder: Path | None = None) -> 
         return read(path, key)
     except FileNotFoundError:
         pass
-    except (Unusable, OSError) as error:
-        fault = error.fault if isinstance(error, Unusable) else "unreadable"
+    except (CacheError, OSError) as error:
+        fault = error.fault if isinstance(error, CacheError) else "unreadable"
         _log.warning("%s is built anew: %s (%s)", path, fault, error)
     engine = build()
     try:
@@ -91,29 +91,29 @@ def write(path: Path, key: Key, engine: bytes) -> None:
 
 
 def read(path: Path, key: Key) -> bytes:
-    """Raises Unusable for a file that is not this engine, OSError where it cannot be read."""
+    """Raises CacheError for a file that is not this engine, OSError where it cannot be read."""
     found = path.read_bytes()
     if not found.startswith(MAGIC):
         if MAGIC.startswith(found):
-            raise Unusable("truncated", f"it ends after {len(found)} bytes")
-        raise Unusable("foreign", "no engine of ours")
+            raise CacheError("truncated", f"it ends after {len(found)} bytes")
+        raise CacheError("foreign", "no engine of ours")
     end = found.find(b"\n", len(MAGIC), len(MAGIC) + LONGEST_HEADER)
     if end < 0:
-        raise Unusable("truncated", f"it ends after {len(found)} bytes, in its header")
+        raise CacheError("truncated", f"it ends after {len(found)} bytes, in its header")
     try:
         told = json.loads(found[len(MAGIC) : end])
         length, digest = int(told["length"]), str(told["sha256"])
         theirs = Key(**{name: str(told[name]) for name in asdict(key)})
     except (ValueError, KeyError, TypeError) as error:
-        raise Unusable("damaged", "its header cannot be read") from error
+        raise CacheError("damaged", "its header cannot be read") from error
     engine = found[end + 1 :]
     if len(engine) < length:
-        raise Unusable("truncated", f"{len(engine)} bytes of {length} are there")
+        raise CacheError("truncated", f"{len(engine)} bytes of {length} are there")
     for name, wanted in asdict(key).items():
         other = getattr(theirs, name)
         if other != wanted:
             fault: Fault = "stale" if name in ("library", "builder") else "wrong"
-            raise Unusable(fault, f"its {name.replace('_', ' ')} is {other}, wanted {wanted}")
+            raise CacheError(fault, f"its {name.replace('_', ' ')} is {other}, wanted {wanted}")
     if len(engine) > length or hashlib.sha256(engine).hexdigest() != digest:
-        raise Unusable("damaged", "its bytes are not those that were written")
+        raise CacheError("damaged", "its bytes are not those that were written")
     return engine

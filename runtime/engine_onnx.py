@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from runtime.engine import Engine, EngineFailure, Spec, Tensor
+from runtime.engine import Engine, EngineError, Spec, Tensor
 
 TYPES = {"tensor(float)": "float32", "tensor(float16)": "float16"}
 
 
 class OnnxEngine(Engine):
-    """Raises EngineFailure where the model cannot be run here."""
+    """Raises EngineError where the model cannot be run here."""
 
     def __init__(self, model: bytes, device: str = "cpu", n_threads: int = 1) -> None:
         try:
             import onnxruntime
         except ImportError as error:
-            raise EngineFailure("onnxruntime is not installed") from error
+            raise EngineError("onnxruntime is not installed") from error
         provider = "CUDAExecutionProvider" if device == "cuda" else "CPUExecutionProvider"
         if provider not in onnxruntime.get_available_providers():
-            raise EngineFailure(f"this onnxruntime has no {provider}; wanted onnxruntime-gpu")
+            raise EngineError(f"this onnxruntime has no {provider}; wanted onnxruntime-gpu")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = n_threads
         options.log_severity_level = 3  # errors; they are raised as well
@@ -28,15 +28,16 @@ class OnnxEngine(Engine):
         try:
             session: Any = onnxruntime.InferenceSession(model, options, providers=[provider])
         except Exception as error:  # onnxruntime's errors have no class of their own in common
-            raise EngineFailure(f"onnxruntime refuses the model ({' '.join(str(error).split())[:200]})") from error
+            raise EngineError(f"onnxruntime refuses the model ({' '.join(str(error).split())[:200]})") from error
         if session.get_providers()[0] != provider:
-            raise EngineFailure(f"onnxruntime's {provider} does not start here")
+            raise EngineError(f"onnxruntime's {provider} does not start here")
         inputs, outputs = (
             {each.name: Spec(tuple(each.shape), TYPES[each.type]) for each in told}
             for told in (session.get_inputs(), session.get_outputs())
         )
         where = "CUDA" if device == "cuda" else "CPU"
         super().__init__(f"ONNX Runtime {onnxruntime.__version__} ({where})", device, inputs, outputs)
+        self.metadata: dict[str, str] = dict(session.get_modelmeta().custom_metadata_map)
         self._session = session
 
     def _run(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -12,18 +12,18 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
-from runtime.engine import Engine, EngineFailure, Spec, Tensor
+from runtime.engine import Engine, EngineError, Spec, Tensor
 
 RTX, CENTRE = "tensorrt_rtx", "tensorrt"
 OLDEST, NEVER = 75, (90, 100, 103)  # compute capabilities: RTX wants this or newer, and none of the data centre's
 
 
 def module_for(capability: int | None) -> str:
-    """Which module runs, or without a GPU builds, for a compute capability like 89; raises EngineFailure."""
+    """Which module runs, or without a GPU builds, for a compute capability like 89; raises EngineError."""
     rtx, centre = (find_spec(name) is not None for name in (RTX, CENTRE))
     if capability is None:
         if not rtx:
-            raise EngineFailure(f"{RTX} is not installed, and only that builds without a GPU")
+            raise EngineError(f"{RTX} is not installed, and only that builds without a GPU")
         return RTX
     for_rtx = capability >= OLDEST and capability not in NEVER
     if rtx and for_rtx:
@@ -31,46 +31,46 @@ def module_for(capability: int | None) -> str:
     if centre:
         return CENTRE
     if rtx:
-        raise EngineFailure(f"{RTX} does not run on sm_{capability}; wanted {CENTRE}")
-    raise EngineFailure(f"neither {RTX} nor {CENTRE} is installed")
+        raise EngineError(f"{RTX} does not run on sm_{capability}; wanted {CENTRE}")
+    raise EngineError(f"neither {RTX} nor {CENTRE} is installed")
 
 
 def load(name: str) -> Any:
-    """One of the modules; raises EngineFailure."""
+    """One of the modules; raises EngineError."""
     try:
         return import_module(name)
     except (ImportError, OSError, RuntimeError) as error:  # RuntimeError: its own word for a missing library
-        raise EngineFailure(f"{name} cannot be loaded ({' '.join(str(error).split())[:200]})") from error
+        raise EngineError(f"{name} cannot be loaded ({' '.join(str(error).split())[:200]})") from error
 
 
 def build(model: bytes, name: str, capability: int | None = None) -> bytes:
-    """An ONNX model as a plan; for a compute capability like 89, where the module is RTX. Raises EngineFailure."""
+    """An ONNX model as a plan; for a compute capability like 89, where the module is RTX. Raises EngineError."""
     trt = load(name)
     said = _listener(trt)
     builder = trt.Builder(said)
     if builder is None:
-        raise EngineFailure(f"{name} gives no builder here ({said.last()})")
+        raise EngineError(f"{name} gives no builder here ({said.last()})")
     typed = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
     network = builder.create_network(typed)
     parser = trt.OnnxParser(network, said)
     if not parser.parse(model):
         errors = "; ".join(parser.get_error(i).desc() for i in range(parser.num_errors))
-        raise EngineFailure(f"{name} cannot read the model ({errors[:300]})")
+        raise EngineError(f"{name} cannot read the model ({errors[:300]})")
     config = builder.create_builder_config()
     if name == RTX and capability is not None:
         target = getattr(trt.ComputeCapability, f"SM{capability}", None)
         if target is None:
-            raise EngineFailure(f"{name} {trt.__version__} knows no sm_{capability}")
+            raise EngineError(f"{name} {trt.__version__} knows no sm_{capability}")
         config.num_compute_capabilities = 1
         config.set_compute_capability(target, 0)
     plan = builder.build_serialized_network(network, config)
     if plan is None:
-        raise EngineFailure(f"{name} builds no engine ({said.last()})")
+        raise EngineError(f"{name} builds no engine ({said.last()})")
     return bytes(plan)
 
 
 class TensorRTEngine(Engine):
-    """A plan, on the GPU that torch uses. Raises EngineFailure where it does not run."""
+    """A plan, on the GPU that torch uses. Raises EngineError where it does not run."""
 
     def __init__(self, plan: bytes, name: str) -> None:
         trt = load(name)
@@ -79,7 +79,7 @@ class TensorRTEngine(Engine):
         self._engine = self._runtime.deserialize_cuda_engine(plan)
         self._context = None if self._engine is None else self._engine.create_execution_context()
         if self._context is None:
-            raise EngineFailure(f"{name} does not run the engine ({said.last()})")
+            raise EngineError(f"{name} does not run the engine ({said.last()})")
         types = {trt.float32: "float32", trt.float16: "float16"}
         specs: dict[Any, dict[str, Spec]] = {trt.TensorIOMode.INPUT: {}, trt.TensorIOMode.OUTPUT: {}}
         for i in range(self._engine.num_io_tensors):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from importlib.util import find_spec
 
-from runtime.engine import ENGINES, EngineFailure, EngineName, Wanted
-from runtime.engine_tensorrt import RTX, load, module_for
+from runtime.engine import EngineError, EngineName, Wanted
+from runtime.engine_tensorrt import load, module_for
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,9 @@ def order(wanted: Wanted, device: str) -> list[EngineName]:
     """Which are to be tried, the first first. `auto` asks only for what is there; torch is what is left."""
     if wanted != "auto":
         return ["torch"] if wanted == "torch" else [wanted, "torch"]
-    best: tuple[EngineName, ...] = ("tensorrt",) if device == "cuda" else ("onnx",)
-    return [*(found.name for found in look(device) if found.able and found.name in best), "torch"]
+    if device == "cpu":  # ONNX Runtime is no faster there before a network is in eight bits, and takes building
+        return ["torch"]
+    return [*(found.name for found in look(device) if found.able and found.name == "tensorrt"), "torch"]
 
 
 def gpu_capability() -> int | None:
@@ -69,7 +70,7 @@ def _tensorrt(capability: int | None) -> Found:
     try:
         name = module_for(capability)
         found = f"{name} {load(name).__version__}"
-    except EngineFailure as error:
+    except EngineError as error:
         return Found("tensorrt", False, str(error))
     if capability is None:
         return Found("tensorrt", False, f"{found} builds engines for other machines; running them needs a GPU")

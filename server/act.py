@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,7 +54,7 @@ class ActOptions(TakeOptions):
     renderer: str = "warp"  # what draws the character; one of RENDERERS
     weights: str | None = None  # of the diffusion renderer: packaged ones by name, or a folder
     steps: int | None = None  # of the diffusion renderer; None takes the weights' own
-    engine: Wanted | None = None  # that runs its network; None is auto, the fastest this machine has
+    engine: str | None = None  # that runs its network, or a model of understudy export; None is auto, the best here
     seed: int = 0  # of a renderer that draws from noise; the warp draws from none
     force: bool = False  # write over an existing file
 
@@ -69,8 +69,8 @@ class ActOptions(TakeOptions):
             raise ValueError(
                 f"--weights, --steps and --engine are not for the {self.renderer}; wanted --renderer diffusion"
             )
-        if self.engine not in (None, "auto", *ENGINES):
-            raise ValueError(f"--engine is {self.engine!r}; wanted auto or one of {', '.join(ENGINES)}")
+        if self.engine is not None:
+            engine_named(self.engine)
         DiffusionOptions(steps=self.steps, seed=self.seed)
         if self.ratio is not None:
             size_of(self.ratio)
@@ -96,7 +96,11 @@ def act(
     tally = Tally()
     begun = time.perf_counter()
     with ThreadPoolExecutor(2) as beside:  # the character is rigged, a network loaded, while the take is surveyed
-        loading = None if weights is None else beside.submit(load_network, weights, engine=options.engine or "auto")
+        loading = (
+            None
+            if weights is None
+            else beside.submit(load_network, weights, engine=engine_named(options.engine or "auto"))
+        )
         rigged = beside.submit(load_character, character_path, options.character_face, options.ratio)
         try:
             take = open_take(performance_path, options, tally, pictures=options.side_by_side)
@@ -156,6 +160,19 @@ def _weights(options: ActOptions, character: Path) -> Path:
     if options.weights is None and character.suffix.lower() == synth.character.SUFFIX and own.is_dir():
         return find_weights(str(own))
     return find_weights(options.weights)
+
+
+def engine_named(text: str) -> Wanted | Path:
+    """`auto`, one of ENGINES, or a model that understudy export wrote; raises InputError."""
+    for known in get_args(Wanted):
+        if text == known:
+            return cast(Wanted, known)
+    path = Path(text)
+    if path.suffix.lower() != ".onnx":
+        raise InputError(f"--engine is {text!r}; wanted auto, {', '.join(ENGINES)}, or an exported .onnx")
+    if not path.is_file():
+        raise InputError(f"{path} does not exist; wanted a model that understudy export wrote")
+    return path
 
 
 def _painting(network: GuidePipeline, options: ActOptions) -> DiffusionOptions:

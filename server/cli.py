@@ -161,7 +161,8 @@ def act(
     engine: Annotated[
         str | None,
         typer.Option(
-            help="What runs that network: torch, onnx, tensorrt, or auto, the fastest that understudy doctor finds."
+            help="What runs that network: torch, onnx, tensorrt, a .onnx that understudy export wrote, or auto, the best "
+            "that understudy doctor finds."
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="For renderers that draw from noise; the warp is always the same.")] = 0,
@@ -178,7 +179,7 @@ def act(
         options = ActOptions(
             intensity=intensity, face=face, character_face=character_face, sound=sound, profile=profile, start=seconds(start), end=seconds(end),
             ratio=ratio, camera=tuple(camera or ()), fps=rate(fps), side_by_side=side_by_side, renderer=renderer, weights=weights, steps=steps,
-            engine=engine, seed=seed, force=force,  # type: ignore[arg-type]
+            engine=engine, seed=seed, force=force,
         )  # fmt: skip
     with Report("act", quiet=quiet, json=json) as report:
         report.done(output, render(character, performance, output, options, report.progress))
@@ -559,6 +560,57 @@ def train_character(
         )  # fmt: skip
     with Report("train", quiet=quiet, json=json) as report:
         report.done(own_weights(character), train_on(footage, weights, options, report.progress))
+
+
+@app.command()
+def export(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write into.")],
+    model: Annotated[str | None, typer.Option(help="The packaged network to write: base or turbo.")] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="Or a network of your own: a folder that understudy train wrote.")
+    ] = None,
+    random_weights: Annotated[
+        bool,
+        typer.Option("--random-weights", help="Or one of --model's kind that was never trained, to time and to try."),
+    ] = False,
+    to: Annotated[
+        str, typer.Option(help="What for: onnx, for ONNX Runtime and others, or tensorrt, engines for NVIDIA GPUs.")
+    ] = "onnx",
+    precision: Annotated[
+        str, typer.Option(help="Numbers it computes in: fp32, fp16, int8 or fp8; the last for tensorrt alone.")
+    ] = "fp32",
+    frames: Annotated[int, typer.Option(help="Frames painted at once.")] = 1,
+    references: Annotated[
+        int, typer.Option(help="Pictures of the character it looks at: 1, and one for each --references it has.")
+    ] = 1,
+    gpu: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Compute capability that a TensorRT engine is for, like sm_89; may be given several times. None needs "
+            "to be here. sm_86, sm_89 and sm_120 without."
+        ),
+    ] = None,
+    character: Annotated[
+        Path | None, typer.Option(help="Who performs what it is tried on and int8 is fitted to; the demo's without.")
+    ] = None,
+    performance: Annotated[Path | None, typer.Option(help="What they perform: a video, or a captured .npz.")] = None,
+    force: Force = False,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Write the network of --renderer diffusion for other runtimes, proven to say what torch says."""
+    from server.export import ExportOptions
+    from server.export import export as write
+    from server.report import Report
+
+    with asked_for():
+        options = ExportOptions(
+            model=model, weights=weights, random_weights=random_weights, to=to, precision=precision,  # type: ignore[arg-type]
+            frames=frames, references=references, gpus=tuple(gpu or ExportOptions.gpus), character=character,
+            performance=performance, force=force,
+        )  # fmt: skip
+    with Report("export", quiet=quiet, json=json) as report:
+        report.done(output, write(output, options, report.progress))
 
 
 @app.command()

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from runtime.records import Motion
-from synth.raster import FAR, Canvas
+from synth.raster import Canvas
 from synth.warp import WarpRenderer
 
 TILE = 4  # px a side: most triangles are smaller

@@ -10,52 +10,83 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from threading import Lock
 
 import torch
 from torch import Tensor
 
-from runtime.engine import Engine, EngineFailure, EngineName, Precision, Wanted
+from runtime.engine import Engine, EngineError, EngineName, Precision, Wanted
 from runtime.engine_cache import Key, cached
 from runtime.engine_onnx import OnnxEngine
 from runtime.engine_tensorrt import RTX, TensorRTEngine, build, load, module_for
 from runtime.engine_torch import TorchEngine
 from runtime.engines import order
+from runtime.errors import InputError
 from synth.diffusion.model import FaceUNet, FrameOutput
 from synth.diffusion.pipeline import GuidePipeline
-from synth.diffusion.step import Network, Shapes, Step, by_chance, exporter, fingerprint, gap, named, output, to_onnx
+from synth.diffusion.step import (
+    Network,
+    Shapes,
+    Step,
+    ask,
+    by_chance,
+    exporter,
+    fingerprint,
+    gap,
+    named,
+    output,
+    to_onnx,
+)
 
 TOLERANCE: dict[Precision, float] = {"fp32": 1e-4, "fp16": 1e-2}  # how far an engine may be from torch, of -1..1
 FRAMES = (8, 1)  # of a stream that engines paint at once: other numbers are made up of these
 STREAMS = (1, 2, 4)  # that engines paint at once
+MADE_OF, PRECISION = "understudy.weights", "understudy.precision"  # what an exported model says of itself
 
 _log = logging.getLogger(__name__)
 
 
-def run_by(pipeline: GuidePipeline, wanted: Wanted) -> EngineNetwork:
-    """Let an engine do the pipeline's steps, in half precision where that is on a GPU, streams together there."""
-    if pipeline.unet.device.type == "cuda":
-        pipeline.unet.to(torch.float16)
-    network = EngineNetwork(pipeline.unet, wanted)
-    pipeline.network = Together(network, STREAMS[-1]) if pipeline.unet.device.type == "cuda" else network
+def run_by(pipeline: GuidePipeline, wanted: Wanted | Path) -> EngineNetwork:
+    """Let an engine, or a model that was exported, do the pipeline's steps; on a GPU in half precision, streams
+    together. Raises InputError for a model that is not of these weights.
+    """
+    unet, model = pipeline.unet, fingerprint(pipeline.unet)
+    if unet.device.type == "cuda":
+        unet.to(torch.float16)
+    network = EngineNetwork(unet, model, "torch" if isinstance(wanted, Path) else wanted)
+    if isinstance(wanted, Path):
+        network.take(wanted)
+    pipeline.network = Together(network, STREAMS[-1]) if unet.device.type == "cuda" else network
+    pipeline.told = network.told
     return network
 
 
 class EngineNetwork:
     """Stands in the network's place in a pipeline and has engines do its work, one for each set of shapes."""
 
-    def __init__(self, unet: FaceUNet, wanted: Wanted = "auto") -> None:
-        self._unet = unet
+    def __init__(self, unet: FaceUNet, model: str, wanted: Wanted) -> None:
+        """`model` is the fingerprint that the weights had as they were loaded."""
+        self._unet, self._model = unet, model
         self._names = order(wanted, unet.device.type)
         self._precision: Precision = "fp16" if unet.dtype == torch.float16 else "fp32"
         self._engines: dict[Shapes, Engine] = {}
-        self._model = fingerprint(unet) if self._names != ["torch"] else ""
         self._making = Lock()
 
-    @property
-    def told(self) -> str:
-        """Which engines run, for people."""
-        return ", ".join(sorted({f"{engine.told} in {self._precision}" for engine in self._engines.values()}))
+    def take(self, path: Path) -> None:
+        """Use a model that was exported, for the shapes that it was exported for."""
+        try:
+            engine = OnnxEngine(path.read_bytes(), self._unet.device.type, torch.get_num_threads())
+        except (OSError, EngineError) as error:
+            raise InputError(f"{path} cannot be used ({error}); wanted a model that understudy export wrote") from error
+        if engine.metadata.get(MADE_OF) != self._model:
+            raise InputError(f"{path} was not exported from these weights; wanted the ones it was made of")
+        engine.told += f", {engine.metadata[PRECISION]}"
+        self._engines[Shapes.of(engine.inputs, self._unet)] = engine
+
+    def told(self) -> list[str]:
+        """Which engines painted, for people."""
+        return [f"painted by {who}" for who in sorted({engine.told for engine in self._engines.values()})]
 
     def prepare(self, shapes: Shapes) -> Engine:
         """The engine for these shapes, made if there is none yet."""
@@ -64,7 +95,7 @@ class EngineNetwork:
                 name = self._names[0]
                 try:
                     self._engines[shapes] = self._make(name, shapes)
-                except EngineFailure as error:
+                except EngineError as error:
                     if name == "torch":
                         raise
                     self._names.pop(0)
@@ -96,7 +127,8 @@ class EngineNetwork:
         B, T, _, S, _ = noisy.shape
         n_references = references.shape[3] // (S // self._unet.multiple) ** 2
         engine = self.prepare(Shapes(S, B, T, n_references))
-        return output(engine(named(noisy, time, guide, references, memory)))
+        made = ask(engine, named(noisy, time, guide, references, memory))
+        return output({name: x.to(noisy.dtype) for name, x in made.items()})
 
     def _make(self, name: EngineName, shapes: Shapes) -> Engine:
         if name == "torch":
@@ -105,8 +137,10 @@ class EngineNetwork:
         return self._onnx(shapes) if name == "onnx" else self._tensorrt(shapes)
 
     def _onnx(self, shapes: Shapes) -> Engine:
-        import onnxruntime
-
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise EngineError("onnxruntime is not installed") from error
         device = self._unet.device.type
 
         def open_model(model: bytes) -> Engine:
@@ -118,7 +152,7 @@ class EngineNetwork:
 
     def _tensorrt(self, shapes: Shapes) -> Engine:
         if self._unet.device.type != "cuda":
-            raise EngineFailure("torch has no GPU here")
+            raise EngineError("torch has no GPU here")
         major, minor = torch.cuda.get_device_capability()
         capability = 10 * major + minor
         name = module_for(capability)
@@ -139,11 +173,11 @@ class EngineNetwork:
         )  # fmt: skip
 
     def _proven(self, built: bytes, open_built: Callable[[bytes], Engine], shapes: Shapes) -> bytes:
-        """What was built, if it says what torch says; raises EngineFailure."""
+        """What was built, if it says what torch says; raises EngineError."""
         off = gap(self._unet, open_built(built), by_chance(self._unet, shapes))
         limit = TOLERANCE[self._precision]
         if not off <= limit:
-            raise EngineFailure(f"what it makes differs from torch's by {off:.2g}, wanted {limit:g} at most")
+            raise EngineError(f"what it makes differs from torch's by {off:.2g}, wanted {limit:g} at most")
         _log.info("built for %s, %.1e from torch at most", shapes, off)
         return built
 

@@ -6,7 +6,7 @@ size, that goes in and comes out. Importing this file loads torch and diffusers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -42,11 +42,13 @@ class GuidePipeline(DiffusionPipeline):  # type: ignore[misc]
     unet: FaceUNet
     scheduler: BridgeScheduler
     network: Network
+    told: Callable[[], list[str]]  # who did the steps, for people
 
     def __init__(self, unet: FaceUNet, scheduler: BridgeScheduler) -> None:
         super().__init__()
         self.register_modules(unet=unet, scheduler=scheduler)
         self.network = unet
+        self.told = list
 
     def begin(self, n: int, side: int, *, steps: int | None = None, seed: int = 0) -> Memory:
         """Of n streams that have shown nothing yet; `steps` are the weights' own without a number."""
@@ -61,10 +63,6 @@ class GuidePipeline(DiffusionPipeline):  # type: ignore[misc]
         rgb, coords = (_stack([getattr(r, name) for r in shown]) for name in ("rgb", "coords"))
         packed = pack_reference(rgb, coords, torch.tensor([r.opened for r in shown]))
         return cast(Tensor, self.unet.encode(self._placed(packed[None])))
-
-    def told(self) -> list[str]:
-        """How the network was run, for people."""
-        return self.network.told() if isinstance(self.network, Run) else []
 
     def guide(self, guides: Sequence[Guide]) -> Tensor:
         """Consecutive frames of one stream [1, T, N_GUIDE, S, S]."""

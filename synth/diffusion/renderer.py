@@ -55,7 +55,7 @@ def find_weights(name: str | None) -> Path:
     return Path(name)
 
 
-def load_network(folder: Path, device: str | None = None, engine: Wanted | None = None) -> GuidePipeline:
+def load_network(folder: Path, device: str | None = None, engine: Wanted | Path | None = None) -> GuidePipeline:
     """A saved network, ready to paint, on the best device without a name of one; run as it is, or by an engine.
 
     Raises InputError where there is none that can be read.
