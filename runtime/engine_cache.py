@@ -113,7 +113,7 @@ def read(path: Path, key: Key) -> bytes:
         other = getattr(theirs, name)
         if other != wanted:
             fault: Fault = "stale" if name in ("library", "builder") else "wrong"
-            raise CacheError(fault, f"its {name.replace('_', ' ')} is {other}, wanted {wanted}")
+            raise CacheError(fault, f"{name.replace('_', ' ')} {other}, wanted {wanted}")
     if len(engine) > length or hashlib.sha256(engine).hexdigest() != digest:
         raise CacheError("damaged", "its bytes are not those that were written")
     return engine

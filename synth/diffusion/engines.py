@@ -47,27 +47,30 @@ MADE_OF, PRECISION = "understudy.weights", "understudy.precision"  # what an exp
 _log = logging.getLogger(__name__)
 
 
-def run_by(pipeline: GuidePipeline, wanted: Wanted | Path) -> EngineNetwork:
-    """Let an engine, or a model that was exported, do the pipeline's steps; on a GPU in half precision, streams
-    together. Raises InputError for a model that is not of these weights.
+def run_by(pipeline: GuidePipeline, wanted: Wanted | Path, streams: int = 1) -> EngineNetwork:
+    """Let an engine, or a model that was exported, do the pipeline's steps; on a GPU in half precision.
+
+    Where several streams share the pipeline, up to so many are painted at once. Raises InputError for a model that is
+    not of these weights.
     """
     unet, model = pipeline.unet, fingerprint(pipeline.unet)
     if unet.device.type == "cuda":
         unet.to(torch.float16)
-    network = EngineNetwork(unet, model, "torch" if isinstance(wanted, Path) else wanted)
+    network = EngineNetwork(unet, model, "torch" if isinstance(wanted, Path) else wanted, streams)
     if isinstance(wanted, Path):
         network.take(wanted)
-    pipeline.network = Together(network, STREAMS[-1]) if unet.device.type == "cuda" else network
-    pipeline.told = network.told
+    pipeline.network = network if streams == 1 else Together(network, streams)
+    pipeline.ready, pipeline.told = network.ready, network.told
     return network
 
 
 class EngineNetwork:
     """Stands in the network's place in a pipeline and has engines do its work, one for each set of shapes."""
 
-    def __init__(self, unet: FaceUNet, model: str, wanted: Wanted) -> None:
+    def __init__(self, unet: FaceUNet, model: str, wanted: Wanted, streams: int = 1) -> None:
         """`model` is the fingerprint that the weights had as they were loaded."""
         self._unet, self._model = unet, model
+        self._streams = [n for n in STREAMS if n < 2 * streams]  # 3 are painted as 4
         self._names = order(wanted, unet.device.type)
         self._precision: Precision = "fp16" if unet.dtype == torch.float16 else "fp32"
         self._engines: dict[Shapes, Engine] = {}
@@ -88,6 +91,12 @@ class EngineNetwork:
         """Which engines painted, for people."""
         return [f"painted by {who}" for who in sorted({engine.told for engine in self._engines.values()})]
 
+    def ready(self, side: int, frames: int, references: int) -> None:
+        """Make the engines for streams that are painted so many frames at once, so that none waits for them later."""
+        for n in self._streams:
+            for t in {max(n for n in FRAMES if n <= frames), 1}:
+                self.prepare(Shapes(side, n, t, references))
+
     def prepare(self, shapes: Shapes) -> Engine:
         """The engine for these shapes, made if there is none yet."""
         with self._making:
@@ -106,7 +115,7 @@ class EngineNetwork:
         self, noisy: Tensor, time: Tensor, guide: Tensor, references: Tensor, memory: tuple[Tensor, ...]
     ) -> FrameOutput:
         B, T = noisy.shape[:2]
-        room = min(n for n in STREAMS if n >= B)
+        room = min(n for n in self._streams if n >= B)
         if room > B:
             more = room - B
             noisy, time, guide = (_padded(x, more, 0) for x in (noisy, time, guide))

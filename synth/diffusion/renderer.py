@@ -55,8 +55,12 @@ def find_weights(name: str | None) -> Path:
     return Path(name)
 
 
-def load_network(folder: Path, device: str | None = None, engine: Wanted | Path | None = None) -> GuidePipeline:
+def load_network(
+    folder: Path, device: str | None = None, engine: Wanted | Path | None = None, streams: int = 1
+) -> GuidePipeline:
     """A saved network, ready to paint, on the best device without a name of one; run as it is, or by an engine.
+
+    An engine paints up to so many streams at once that share the network.
 
     Raises InputError where there is none that can be read.
     """
@@ -87,7 +91,7 @@ def load_network(folder: Path, device: str | None = None, engine: Wanted | Path 
     if engine is not None:
         from synth.diffusion.engines import run_by
 
-        run_by(pipeline, engine)
+        run_by(pipeline, engine, streams)
     return pipeline
 
 
@@ -114,7 +118,9 @@ class DiffusionRenderer:
         side = pipeline.unet.config.side
         self._easel = easel_for(self._warp, pipeline)
         self._whole = self._easel.view(side)
-        self._references = pipeline.references(references(character, side)[:MOST_REFERENCES])
+        shown = references(character, side)[:MOST_REFERENCES]
+        self._references = pipeline.references(shown)
+        pipeline.ready(side, options.chunk, len(shown))
         close = _close_side(self._whole.crop, pipeline.unet)
         self._close = None if close is None else self._easel.view(close)
         self._held: list[_Held] = []
