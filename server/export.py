@@ -278,13 +278,16 @@ def _cues(character_path: Path, performance_path: Path) -> tuple[Character, list
 
 def _likeness(unet: FaceUNet, engine: Engine, calls: Sequence[Mapping[str, Tensor]]) -> float:
     """Psnr of what an engine paints against what torch paints, dB, where mouths and eyes are."""
+    import torch
+
     from synth.diffusion.model import EYES, MOUTH
     from synth.diffusion.step import Step, ask
 
     squares, n = 0.0, 0.0
-    for call in calls:
-        made, wanted = ask(engine, call)["frame"], Step(unet).by_name(**call)["frame"]
-        where = (call["guide"][:, :, MOUTH] + call["guide"][:, :, EYES]).clamp(max=1)
-        squares += float((where * ((made.float() - wanted) / 2) ** 2).sum())
-        n += 3 * float(where.sum())
+    with torch.no_grad():
+        for call in calls:
+            made, wanted = ask(engine, call)["frame"], Step(unet).by_name(**call)["frame"]
+            where = (call["guide"][:, :, MOUTH] + call["guide"][:, :, EYES]).clamp(max=1)
+            squares += float((where * ((made - wanted) / 2) ** 2).sum())
+            n += 3 * float(where.sum())
     return float(-10 * np.log10(max(squares / n, 1e-12)))

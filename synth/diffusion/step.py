@@ -9,6 +9,7 @@ import hashlib
 import inspect
 import io
 import json
+import logging
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -150,6 +151,7 @@ def to_onnx(unet: FaceUNet, shapes: Shapes) -> bytes:
         for name, spec in shapes.inputs(unet).items()
     }
     file = io.BytesIO()
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision, which nothing here is of
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter about its own parts
         program = torch.onnx.export(
