@@ -77,7 +77,7 @@ class TensorRTEngine(Engine):
         said = _listener(trt)
         self._runtime = trt.Runtime(said)
         self._engine = self._runtime.deserialize_cuda_engine(plan)
-        self._context = None if self._engine is None else self._engine.create_execution_context()
+        self._context: Any = None if self._engine is None else self._engine.create_execution_context()
         if self._context is None:
             raise EngineError(f"{name} does not run the engine ({said.last()})")
         types = {trt.float32: "float32", trt.float16: "float16"}

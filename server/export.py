@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -154,30 +154,21 @@ class _Exporting:
 
         Of a network that takes several steps, the moments show one each in turn.
         """
-        from synth.diffusion.step import named
+        from synth.diffusion.step import Overheard
 
         performance = _performance(self._options)
         if performance is None:
             return []
         character, cues = performance
-        unet, n_steps, n_asked = self._unet, self._pipeline.scheduler.config.steps, 0
-        calls: list[dict[str, Tensor]] = []
-
-        def listening(noisy: Tensor, time: Tensor, guide: Tensor, references: Tensor, memory: Any) -> Any:
-            nonlocal n_asked
-            moment, step = divmod(n_asked, n_steps)
-            n_asked += 1
-            if step == moment % n_steps:
-                calls.append(named(noisy, time, guide, references, memory))
-            return unet(noisy, time, guide, references, memory)
-
-        self._pipeline.network = listening
+        n_steps = self._pipeline.scheduler.config.steps
+        overheard = Overheard(self._unet, lambda n: n % n_steps == n // n_steps % n_steps)
+        self._pipeline.network = overheard
         painting = DiffusionRenderer(character, self._pipeline, DiffusionOptions(chunk=self._options.frames))
         for i, cue in enumerate(cues):
             painting.push(cue)
-            self._progress(i + 1, None)
-        self._pipeline.network = unet
-        return calls
+            self._progress(i + 1, len(cues))
+        self._pipeline.network = self._unet
+        return overheard.calls
 
     def _in_eight_bits(self, model: bytes, calls: Sequence[Mapping[str, Tensor]]) -> bytes:
         if not calls:

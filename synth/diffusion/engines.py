@@ -29,13 +29,10 @@ from synth.diffusion.step import (
     Network,
     Shapes,
     Step,
-    ask,
     by_chance,
     exporter,
     fingerprint,
     gap,
-    named,
-    output,
     to_onnx,
 )
 
@@ -136,8 +133,7 @@ class EngineNetwork:
         B, T, _, S, _ = noisy.shape
         n_references = references.shape[3] // (S // self._unet.multiple) ** 2
         engine = self.prepare(Shapes(S, B, T, n_references))
-        made = ask(engine, named(noisy, time, guide, references, memory))
-        return output({name: x.to(noisy.dtype) for name, x in made.items()})
+        return Asked(engine)(noisy, time, guide, references, memory)
 
     def _make(self, name: EngineName, shapes: Shapes) -> Engine:
         if name == "torch":

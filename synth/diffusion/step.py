@@ -11,7 +11,7 @@ import io
 import json
 import logging
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any, Protocol
@@ -84,6 +84,35 @@ def named(
 def output(made: Mapping[str, Tensor]) -> FrameOutput:
     """What an engine answers, as the network does."""
     return FrameOutput(frame=made["frame"], memory=tuple(made[f"left_{i}"] for i in range(len(made) - 1)))
+
+
+class Overheard:
+    """A network, and what it was asked, of those calls whose number is wanted."""
+
+    def __init__(self, network: Network, wanted: Callable[[int], bool] = lambda number: True) -> None:
+        self._network, self._wanted, self._n = network, wanted, 0
+        self.calls: list[dict[str, Tensor]] = []
+
+    def __call__(
+        self, noisy: Tensor, time: Tensor, guide: Tensor, references: Tensor, memory: tuple[Tensor, ...]
+    ) -> FrameOutput:
+        if self._wanted(self._n):
+            self.calls.append(named(noisy, time, guide, references, memory))
+        self._n += 1
+        return self._network(noisy, time, guide, references, memory)
+
+
+class Asked:
+    """An engine, called as the network is."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def __call__(
+        self, noisy: Tensor, time: Tensor, guide: Tensor, references: Tensor, memory: tuple[Tensor, ...]
+    ) -> FrameOutput:
+        made = ask(self._engine, named(noisy, time, guide, references, memory))
+        return output({name: x.to(noisy.dtype) for name, x in made.items()})
 
 
 class Step(nn.Module):  # type: ignore[misc]

@@ -136,8 +136,8 @@ class DeviceView:
         rgb = drawn.rgb.clone()
         inside = change[y0 - crop.top : y1 - crop.top, x0 - crop.left : x1 - crop.left]
         rgb[y0:y1, x0:x1] = (rgb[y0:y1, x0:x1] + inside + 0.5).clamp(0, 255).to(torch.uint8)
-        host = (each.cpu().numpy() for each in (rgb, drawn.opacity, drawn.painted))
-        return Drawn(*host, drawn.vertices, drawn.depth, drawn.landmarks)
+        finished, opacity, over = (each.cpu().numpy() for each in (rgb, drawn.opacity, drawn.painted))
+        return Drawn(finished, opacity, over, drawn.vertices, drawn.depth, drawn.landmarks)
 
     def _cut(self, rgb: Tensor) -> Tensor:
         """The crop of a picture [H, W, 3] as whole levels [3, S, S]; beyond its edges they go on."""

@@ -15,7 +15,7 @@ from perfcap.expression import template  # noqa: E402
 from perfcap.face import MediaPipeFaces  # noqa: E402
 from perfcap.written import range_of_motion  # noqa: E402
 from runtime.records import Motion  # noqa: E402
-from synth.device import DeviceCanvas, DeviceWarp, carried, rasterise  # noqa: E402
+from synth.device import DeviceCanvas, DeviceWarp, Hits, carried, rasterise  # noqa: E402
 from synth.raster import FAR, Canvas, trace  # noqa: E402
 from synth.raster import rasterise as by_numba  # noqa: E402
 from synth.retarget import Retarget, RetargetOptions  # noqa: E402
@@ -50,6 +50,10 @@ def scene(seed: int) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[
     return target, draw.uniform(0.5, 2, 60).astype(np.float32), triangles
 
 
+def hit(target: NDArray[np.float32], depth: NDArray[np.float32], triangles: NDArray[np.int32]) -> Hits:
+    return rasterise(torch.from_numpy(target), torch.from_numpy(depth), torch.from_numpy(triangles).long(), H, W)
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_triangles_hide_each_other_alike_and_carry_the_same(seed: int) -> None:
     target, depth, triangles = scene(seed)
@@ -57,7 +61,7 @@ def test_triangles_hide_each_other_alike_and_carry_the_same(seed: int) -> None:
     values, levels = draw.normal(0, 1, (60, 3)).astype(np.float32), np.arange(80, dtype=np.float32)
     traced, level = np.zeros((H, W, 3), np.float32), np.full((H, W), -1, np.float32)
     trace(target, depth, triangles, values, levels, 80, traced, level, np.full((H, W), FAR, np.float32))
-    hits = rasterise(*(torch.from_numpy(x) for x in (target, depth)), torch.from_numpy(triangles).long(), H, W)
+    hits = hit(target, depth, triangles)
     same = hits.triangle.numpy() == level
     shown = carried(hits, torch.from_numpy(values), torch.from_numpy(triangles).long()).numpy()
     off = np.abs(shown - traced)[same].max()
@@ -72,7 +76,7 @@ def test_where_the_picture_is_taken_from_is_the_same() -> None:
     source = np.random.default_rng(9).uniform(0, 200, (60, 2)).astype(np.float32)
     sampling, nearest = np.full((H, W, 2), -1, np.float32), np.full((H, W), FAR, np.float32)
     by_numba(target, source, depth, triangles, sampling, nearest)
-    hits = rasterise(*(torch.from_numpy(x) for x in (target, depth)), torch.from_numpy(triangles).long(), H, W)
+    hits = hit(target, depth, triangles)
     at = carried(hits, torch.from_numpy(source), torch.from_numpy(triangles).long()).numpy() - 0.5
     drawn = nearest < FAR
     assert (drawn == (hits.triangle.numpy() >= 0)).mean() > 0.998

@@ -59,7 +59,8 @@ def exported(model: bytes, monkeypatch: pytest.MonkeyPatch) -> list[Shapes]:
 
 
 def call(unet: FaceUNet, seed: int = 1, streams: int = 1, frames: int = 1, references: int = 2) -> dict[str, Tensor]:
-    return by_chance(unet, Shapes(S, streams, frames, references), seed)
+    tensors: dict[str, Tensor] = by_chance(unet, Shapes(S, streams, frames, references), seed)
+    return tensors
 
 
 def asked(who: Any, tensors: Mapping[str, Tensor]) -> FrameOutput:
