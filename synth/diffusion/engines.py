@@ -26,6 +26,7 @@ from runtime.errors import InputError
 from synth.diffusion.model import FaceUNet, FrameOutput
 from synth.diffusion.pipeline import GuidePipeline
 from synth.diffusion.step import (
+    Asked,
     Network,
     Shapes,
     Step,
