@@ -7,15 +7,21 @@ numbers that the ONNX model says, and what was checked of the model holds for it
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from runtime.engine import Engine, EngineError, Spec, Tensor
+from runtime.errors import InputError
+from runtime.output import whole_file
 
 RTX, CENTRE = "tensorrt_rtx", "tensorrt"
 OLDEST, NEVER = 75, (90, 100, 103)  # compute capabilities: RTX wants this or newer, and none of the data centre's
+
+_log = logging.getLogger(__name__)
 
 
 def module_for(capability: int | None) -> str:
@@ -50,8 +56,7 @@ def build(model: bytes, name: str, capability: int | None = None) -> bytes:
     builder = trt.Builder(said)
     if builder is None:
         raise EngineError(f"{name} gives no builder here ({said.last()})")
-    typed = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
-    network = builder.create_network(typed)
+    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, said)
     if not parser.parse(model):
         errors = "; ".join(parser.get_error(i).desc() for i in range(parser.num_errors))
@@ -70,14 +75,19 @@ def build(model: bytes, name: str, capability: int | None = None) -> bytes:
 
 
 class TensorRTEngine(Engine):
-    """A plan, on the GPU that torch uses. Raises EngineError where it does not run."""
+    """A plan, on the GPU that torch uses. Raises EngineError where it does not run.
 
-    def __init__(self, plan: bytes, name: str) -> None:
+    The kernels that RTX compiles for that GPU are kept in a file, so that the next start compiles none.
+    """
+
+    def __init__(self, plan: bytes, name: str, kernels: Path | None = None) -> None:
         trt = load(name)
         said = _listener(trt)
         self._runtime = trt.Runtime(said)
         self._engine = self._runtime.deserialize_cuda_engine(plan)
-        self._context: Any = None if self._engine is None else self._engine.create_execution_context()
+        self._compiled: Any = None  # what RTX has compiled, until it is kept
+        self._kernels = kernels
+        self._context: Any = None if self._engine is None else self._begin(trt, name)
         if self._context is None:
             raise EngineError(f"{name} does not run the engine ({said.last()})")
         types = {trt.float32: "float32", trt.float16: "float16"}
@@ -101,7 +111,28 @@ class TensorRTEngine(Engine):
             self._context.set_tensor_address(name, tensor.data_ptr())
         if not self._context.execute_async_v3(torch.cuda.current_stream().cuda_stream):
             raise RuntimeError(f"{self.told} failed to start a call")
+        if self._compiled is not None and self._kernels is not None:
+            self._keep(self._kernels)
         return results
+
+    def _begin(self, trt: Any, name: str) -> Any:
+        if name != RTX:
+            return self._engine.create_execution_context()
+        settings = self._engine.create_runtime_config()
+        settings.cuda_graph_strategy = trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+        self._compiled = settings.create_runtime_cache()
+        if self._kernels is not None and self._kernels.exists():
+            self._compiled.deserialize(self._kernels.read_bytes())  # RTX refuses what is not of this GPU and version
+        settings.set_runtime_cache(self._compiled)
+        return self._engine.create_execution_context(settings)
+
+    def _keep(self, path: Path) -> None:
+        compiled, self._compiled = self._compiled, None
+        try:
+            with whole_file(path, force=True) as partial:
+                partial.write_bytes(bytes(compiled.serialize()))
+        except InputError as error:
+            _log.warning("what was compiled is not kept for the next start: %s", error)
 
 
 def _listener(trt: Any) -> Any:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from runtime.engine import Engine, EngineError, EngineName, Precision, Wanted
-from runtime.engine_cache import Key, cached
+from runtime.engine_cache import Key, cached, engine_folder
 from runtime.engine_onnx import OnnxEngine
 from runtime.engine_tensorrt import RTX, TensorRTEngine, build, load, module_for
 from runtime.engine_torch import TorchEngine
@@ -163,14 +163,17 @@ class EngineNetwork:
         capability = 10 * major + minor
         name = module_for(capability)
 
-        def open_plan(plan: bytes) -> Engine:
-            return TensorRTEngine(plan, name)
-
         gpu = "" if name == RTX else torch.cuda.get_device_name()
         key = self._key(shapes, f"sm_{capability}", gpu, f"{name} {load(name).__version__}")
-        return open_plan(
-            cached(key, lambda: self._proven(build(to_onnx(self._unet, shapes), name, capability), open_plan, shapes))
-        )
+        kernels = (engine_folder() / key.file).with_suffix(".kernels")
+
+        def open_plan(plan: bytes) -> Engine:
+            return TensorRTEngine(plan, name, kernels)
+
+        def made() -> bytes:
+            return self._proven(build(to_onnx(self._unet, shapes), name, capability), open_plan, shapes)
+
+        return open_plan(cached(key, made))
 
     def _key(self, shapes: Shapes, runs_on: str, gpu: str, library: str) -> Key:
         return Key(

@@ -65,6 +65,25 @@ def test_a_plan_runs_by_name_and_its_results_are_the_callers(
     assert two.tolist() == [2, 2, 2, 2]
 
 
+def test_what_rtx_compiled_is_kept_and_compiled_anew_where_it_is_not_its_own(
+    stand_in: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorrt_rtx", stand_in)
+    monkeypatch.setattr(trt, "n_compiled", 0)
+    kernels = tmp_path / "an.kernels"
+
+    def started() -> int:
+        engine = TensorRTEngine(build(b"a model", "tensorrt"), "tensorrt_rtx", kernels)
+        engine.device = "cpu"  # the stand-in's
+        for _ in range(3):
+            assert engine({"x": torch.ones(4)})["y"].tolist() == [2] * 4
+        return trt.n_compiled
+
+    assert [started(), started()] == [1, 1]
+    kernels.write_bytes(b"another GPU's")
+    assert [started(), started()] == [2, 2]
+
+
 def test_failures_say_what_tensorrt_said(stand_in: ModuleType) -> None:
     with pytest.raises(EngineError, match=r"tensorrt cannot read the model \(invalid protobuf\)"):
         build(b"no model", "tensorrt")

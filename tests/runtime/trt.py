@@ -34,6 +34,40 @@ class ILogger:
         raise NotImplementedError
 
 
+class CudaGraphStrategy(enum.Enum):
+    DISABLED = 0
+    WHOLE_GRAPH_CAPTURE = 1
+
+
+class RuntimeCache:
+    """What was compiled: here, nothing but the word that it was."""
+
+    def __init__(self) -> None:
+        self.known = b""
+
+    def deserialize(self, blob: bytes) -> bool:
+        if blob != b"compiled":
+            return False
+        self.known = blob
+        return True
+
+    def serialize(self) -> bytes:
+        return self.known
+
+
+class RuntimeConfig:
+    def __init__(self) -> None:
+        self.cuda_graph_strategy = CudaGraphStrategy.DISABLED
+        self.cache = RuntimeCache()
+
+    def create_runtime_cache(self) -> RuntimeCache:
+        return RuntimeCache()
+
+    def set_runtime_cache(self, cache: RuntimeCache) -> bool:
+        self.cache = cache
+        return True
+
+
 class NetworkDefinitionCreationFlag(enum.IntEnum):
     STRONGLY_TYPED = 1
 
@@ -69,9 +103,13 @@ class OnnxParser:
         return SimpleNamespace(desc=lambda: "invalid protobuf")
 
 
+n_compiled = 0  # times that kernels were compiled
+
+
 class Context:
-    def __init__(self) -> None:
+    def __init__(self, config: RuntimeConfig | None = None) -> None:
         self._at: dict[str, int] = {}
+        self._config = config
 
     def set_tensor_address(self, name: str, address: int) -> bool:
         self._at[name] = address
@@ -83,6 +121,10 @@ class Context:
             for name in ("x", "y")
         )
         made[:] = 2 * given
+        global n_compiled
+        if self._config is not None and not self._config.cache.known:
+            n_compiled += 1
+            self._config.cache.known = b"compiled"
         return True
 
 
@@ -96,6 +138,7 @@ class Runtime:
             return None
         return SimpleNamespace(
             create_execution_context=Context,
+            create_runtime_config=RuntimeConfig,
             num_io_tensors=2,
             get_tensor_name=lambda i: ("y", "x")[i],
             get_tensor_shape=lambda name: (N,),

@@ -83,8 +83,8 @@ def test_act_by_onnx_runtime_is_act_by_torch(
         tally = act(portrait, clip, made[engine], options, lambda *_: None)
         (who,) = tally.notes
         assert who.startswith({"torch": "painted by torch", "onnx": "painted by ONNX Runtime"}[engine])
-    gaps = [np.abs(a.astype(int) - b).max() for a, b in zip(*map(pictures, made.values()), strict=True)]
-    assert max(gaps) <= 2, f"largest difference {max(gaps)}"  # after the encoder
+    gaps = [np.abs(a.astype(int) - b).mean() for a, b in zip(*map(pictures, made.values()), strict=True)]
+    assert max(gaps) < 0.05, f"largest mean difference {max(gaps)}"  # an encoder makes a few levels of one
     assert len(list((tmp_path / "engines").iterdir())) == 1
 
 
