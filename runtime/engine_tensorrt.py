@@ -129,9 +129,10 @@ class TensorRTEngine(Engine):
     def _keep(self, path: Path) -> None:
         compiled, self._compiled = self._compiled, None
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             with whole_file(path, force=True) as partial:
                 partial.write_bytes(bytes(compiled.serialize()))
-        except InputError as error:
+        except (OSError, InputError) as error:
             _log.warning("what was compiled is not kept for the next start: %s", error)
 
 

@@ -7,6 +7,7 @@ character performs: every call is the next frame's.
 from __future__ import annotations
 
 import copy
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -109,35 +110,39 @@ class _Exporting:
         self._tally = Tally()
 
     def run(self) -> Tally:
-        from synth.diffusion.step import to_onnx
+        from synth.diffusion.step import encoder_to_onnx, to_onnx
 
         options, tally = self._options, self._tally
-        paths = self._paths()
-        for path in paths:
+        for path in self._paths():
             if path.exists():
                 check_output(path, options.force)
         with tally.during("perform"):
             calls = self._performed()
         half = options.precision == "fp16" or (options.to == "tensorrt" and options.precision != "fp32")
+        unet = copy.deepcopy(self._unet).half() if half else self._unet
         with tally.during("export"):
-            model = to_onnx(copy.deepcopy(self._unet).half() if half else self._unet, self._shapes)
+            model = to_onnx(unet, self._shapes)
         if options.precision in ("int8", "fp8"):
             with tally.during("quantize"):
                 model = self._in_eight_bits(model, calls)
         with tally.during("prove"):
             self._prove(model, calls)
-        self._output.mkdir(parents=True, exist_ok=True)
-        with tally.during("write"):
-            if options.to == "onnx":
-                self._write_onnx(model, paths[0])
-            else:
+        if options.to == "tensorrt":
+            with tally.during("build"):
                 self._write_engines(model)
+            return tally
+        step, encoder = self._paths()
+        self._write_onnx(model, step, options.precision)
+        with tally.during("export"):
+            encoding = encoder_to_onnx(unet, self._shapes)
+        self._write_onnx(encoding, encoder, "fp16" if half else "fp32")
         return tally
 
     def _paths(self) -> list[Path]:
         options = self._options
         if options.to == "onnx":
-            return [self._output / f"{self._name}-{self._shapes}-{options.precision}.onnx"]
+            names = (f"{self._shapes}-{options.precision}", f"{self._shapes.side}-references-{options.references}")
+            return [self._output / f"{self._name}-{name}.onnx" for name in names]
         return [self._output / self._key(gpu).file for gpu in options.gpus]
 
     def _key(self, gpu: str) -> Key:
@@ -186,7 +191,7 @@ class _Exporting:
         from synth.diffusion.engines import TOLERANCE
         from synth.diffusion.step import by_chance, gap
 
-        engine, precision = OnnxEngine(model), self._options.precision
+        engine, precision = OnnxEngine(model, n_threads=os.cpu_count() or 1), self._options.precision
         chance = gap(self._unet, engine, by_chance(self._unet, self._shapes))
         real = max((gap(self._unet, engine, call) for call in calls), default=None)
         shown = f", {real:.1e} on {len(calls)} moments of a performance" if real is not None else ""
@@ -199,13 +204,14 @@ class _Exporting:
                 f"is {_likeness(self._unet, engine, calls):.1f} dB psnr from torch in mouths and eyes"
             )
 
-    def _write_onnx(self, model: bytes, path: Path) -> None:
+    def _write_onnx(self, model: bytes, path: Path, precision: Precision) -> None:
         import onnx
 
         from synth.diffusion.engines import MADE_OF, PRECISION
 
         told = onnx.load_from_string(model)
-        onnx.helper.set_model_props(told, {MADE_OF: self._model, PRECISION: self._options.precision})
+        onnx.helper.set_model_props(told, {MADE_OF: self._model, PRECISION: precision})
+        self._output.mkdir(parents=True, exist_ok=True)
         with whole_file(path, self._options.force) as partial:
             partial.write_bytes(told.SerializeToString())
         self._tally.notes.append(f"wrote {path}")
@@ -214,17 +220,19 @@ class _Exporting:
         for gpu in self._options.gpus:
             key = self._key(gpu)
             path = self._output / key.file
+            self._output.mkdir(parents=True, exist_ok=True)
             write(path, key, build(model, RTX, int(gpu.removeprefix("sm_"))))
             self._tally.notes.append(f"wrote {path}")
 
 
 def _network(options: ExportOptions) -> tuple[str, GuidePipeline]:
     """What is exported, on the CPU, and what its files are called."""
+    import torch
+
+    torch.set_num_threads(os.cpu_count() or 1)  # unlike our own matrices, these are large enough to share
     if not options.random_weights:
         folder = find_weights(options.weights or options.model)
         return folder.resolve().name, load_network(folder, "cpu")
-    import torch
-
     from synth.diffusion.model import FaceUNet
     from synth.diffusion.pipeline import GuidePipeline
     from synth.diffusion.scheduler import BridgeScheduler

@@ -168,23 +168,44 @@ def gap(unet: FaceUNet, engine: Engine, tensors: Mapping[str, Tensor]) -> float:
     )
 
 
+class Encoder(nn.Module):  # type: ignore[misc]
+    """What frames attend to, from pictures of the character [B, R, N_REFERENCE, S, S]; once a character."""
+
+    def __init__(self, unet: FaceUNet) -> None:
+        super().__init__()
+        self.unet = unet
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        return self.unet.encode(pictures)
+
+
 def to_onnx(unet: FaceUNet, shapes: Shapes) -> bytes:
     """The step as an ONNX model in the network's own numbers. Raises EngineError where nothing can be exported."""
+    example = {
+        name: torch.zeros(spec.shape, dtype=unet.dtype, device=unet.device)
+        for name, spec in shapes.inputs(unet).items()
+    }
+    return _exported(Step(unet), example, list(shapes.outputs(unet)))
+
+
+def encoder_to_onnx(unet: FaceUNet, shapes: Shapes) -> bytes:
+    """The encoder of references likewise."""
+    pictures = torch.zeros(1, shapes.references, N_REFERENCE, shapes.side, shapes.side, dtype=unet.dtype)
+    return _exported(Encoder(unet), {"pictures": pictures.to(unet.device)}, ["references"])
+
+
+def _exported(module: nn.Module, example: Mapping[str, Tensor], outputs: list[str]) -> bytes:
     try:
         import onnx  # noqa: F401
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise EngineError(f"{error.name} is not installed, which exports networks") from error
-    example = {
-        name: torch.zeros(spec.shape, dtype=unet.dtype, device=unet.device)
-        for name, spec in shapes.inputs(unet).items()
-    }
     file = io.BytesIO()
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision, which nothing here is of
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter about its own parts
         program = torch.onnx.export(
-            Step(unet).eval(), tuple(example.values()), input_names=list(example), output_names=list(shapes.outputs(unet)),
+            module.eval(), tuple(example.values()), input_names=list(example), output_names=outputs,
             opset_version=OPSET, dynamo=True, external_data=False, verbose=False,
             custom_translation_table={torch.ops.aten.pixel_unshuffle.default: _unshuffled},
         )  # fmt: skip

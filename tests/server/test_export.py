@@ -13,12 +13,17 @@ from numpy.typing import NDArray
 pytest.importorskip("diffusers", reason="needs understudy[diffusion]")
 pytest.importorskip("onnxscript", reason="needs understudy[engines]")
 
+import torch
+
 from runtime.engine_cache import MAGIC
+from runtime.engine_onnx import OnnxEngine
 from runtime.errors import InputError
 from runtime.video import VideoReader
 from server.act import ActOptions, act
 from server.cli import run
 from server.export import ExportOptions
+from synth.diffusion.model import N_REFERENCE
+from synth.diffusion.renderer import load_network
 from tests.synth.diffusion.network import pipeline
 
 S = 32
@@ -51,11 +56,17 @@ def test_eight_bits_fitted_to_a_performance_then_act(
     performance = ["--character", portrait, "--performance", clip]
     said = told(capsys, "--weights", weights, "--precision", "int8", "-o", folder, *performance)
     path = folder / "mine-32-1x1-1-int8.onnx"
-    assert list(folder.iterdir()) == [path]
-    random, likeness, wrote = said["notes"]
+    encoder = folder / "mine-32-references-1.onnx"
+    assert sorted(folder.iterdir()) == [path, encoder]
+    random, likeness, wrote, _ = said["notes"]
     assert "on 12 moments of a performance" in random
     assert float(likeness.split()[1]) > 25
     assert wrote == f"wrote {path}"
+    unet = load_network(weights, "cpu").unet
+    shown = torch.randn(1, 1, N_REFERENCE, S, S)
+    with torch.no_grad():
+        attended = OnnxEngine(encoder.read_bytes())({"pictures": shown})["references"]
+        torch.testing.assert_close(attended, unet.encode(shown), atol=1e-4, rtol=0)
     options = {"renderer": "diffusion", "weights": str(weights)}
     plain, eight = (tmp_path / name for name in ("plain.mp4", "eight.mp4"))
     tally = act(portrait, clip, plain, ActOptions(**options), lambda *_: None)  # type: ignore[arg-type]
