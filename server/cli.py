@@ -606,7 +606,7 @@ def export(
     with asked_for():
         options = ExportOptions(
             model=model, weights=weights, random_weights=random_weights, to=to, precision=precision,  # type: ignore[arg-type]
-            frames=frames, references=references, gpus=tuple(gpu or ExportOptions.gpus), character=character,
+            frames=frames, references=references, gpus=tuple(gpu or ()), character=character,
             performance=performance, force=force,
         )  # fmt: skip
     with Report("export", quiet=quiet, json=json) as report:

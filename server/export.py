@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
 MODELS = ("base", "turbo")
 RUNTIMES = ("onnx", "tensorrt")
+GPUS = ("sm_86", "sm_89", "sm_120")  # GeForce and RTX of the last generations
+FIRST_FP8 = 89  # the oldest compute capability that has it
 N_STEPS = {"base": 4, "turbo": 1}  # of a network that was never trained
 MOMENTS = 12  # of a performance that an export is tried on
 MOST_REFERENCES = 4
@@ -56,7 +58,7 @@ class ExportOptions:
     precision: Precision = "fp32"
     frames: int = 1  # painted at once
     references: int = 1  # pictures of the character that are attended to
-    gpus: tuple[str, ...] = ("sm_86", "sm_89", "sm_120")  # that TensorRT engines are for
+    gpus: tuple[str, ...] = ()  # that TensorRT engines are for; none named are those of GPUS that have the precision
     character: Path | None = None  # who performs for eight bits and for proof; None is the demo's portrait
     performance: Path | None = None  # and what; None is the demo's
     force: bool = False  # write over existing files
@@ -83,6 +85,16 @@ class ExportOptions:
         for gpu in self.gpus:
             if not re.fullmatch(r"sm_\d{2,3}", gpu):
                 raise ValueError(f"--gpu is {gpu!r}; wanted a compute capability, like sm_89")
+            if not self._fits(gpu):
+                raise ValueError(f"--gpu {gpu} computes in no fp8; wanted sm_{FIRST_FP8} or newer")
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Compute capabilities that TensorRT engines are built for."""
+        return self.gpus or tuple(gpu for gpu in GPUS if self._fits(gpu))
+
+    def _fits(self, gpu: str) -> bool:
+        return self.precision != "fp8" or int(gpu.removeprefix("sm_")) >= FIRST_FP8
 
 
 def export(output: Path, options: ExportOptions, progress: Progress) -> Tally:
@@ -143,7 +155,7 @@ class _Exporting:
         if options.to == "onnx":
             names = (f"{self._shapes}-{options.precision}", f"{self._shapes.side}-references-{options.references}")
             return [self._output / f"{self._name}-{name}.onnx" for name in names]
-        return [self._output / self._key(gpu).file for gpu in options.gpus]
+        return [self._output / self._key(gpu).file for gpu in options.targets]
 
     def _key(self, gpu: str) -> Key:
         """Of an engine for whatever GPU has that capability."""
@@ -217,7 +229,7 @@ class _Exporting:
         self._tally.notes.append(f"wrote {path}")
 
     def _write_engines(self, model: bytes) -> None:
-        for gpu in self._options.gpus:
+        for gpu in self._options.targets:
             key = self._key(gpu)
             path = self._output / key.file
             self._output.mkdir(parents=True, exist_ok=True)

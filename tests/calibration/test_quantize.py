@@ -12,6 +12,7 @@ onnx = pytest.importorskip("onnx", reason="needs understudy[engines]")
 ort = pytest.importorskip("onnxruntime", reason="needs understudy[engines]")
 
 from calibration.quantize import Flavour, Range, measure, quantized  # noqa: E402
+from runtime.engine_tensorrt import build  # noqa: E402
 
 Floats = NDArray[np.float32]
 
@@ -105,3 +106,13 @@ def test_more_than_was_seen_is_held_at_the_range() -> None:
     (far,) = seen(1, size=50.0)
     assert np.isfinite(ran(eight, far)).all()
     assert np.abs(ran(eight, far) - ran(made, far)).max() > 1
+
+
+@pytest.mark.parametrize("flavour", ["int8", "fp8"])
+def test_tensorrt_takes_it_for_the_order_to_compute_in_eight_bits(flavour: Flavour) -> None:
+    pytest.importorskip("tensorrt_rtx", reason="make tensorrt installs it")
+    made = model(np.float16)
+    ranges = measure(made, [{"x": call["x"].astype(np.float16)} for call in seen()])
+    plans = {build(quantized(made, ranges, flavour), "tensorrt_rtx", capability) for capability in (89, 120)}
+    assert len(plans) == 2
+    assert all(plan != build(made, "tensorrt_rtx", 89) for plan in plans)

@@ -143,12 +143,18 @@ def test_what_cannot_be_exported_is_refused_in_a_sentence(
         ({"model": "base", "frames": 0}, "--frames is 0, wanted 1 or more"),
         ({"model": "base", "references": 5}, "--references is 5, wanted 1 to 4"),
         ({"model": "base", "gpus": ("RTX 4090",)}, "--gpu is 'RTX 4090'; wanted a compute capability, like sm_89"),
+        ({"model": "base", "to": "tensorrt", "precision": "fp8", "gpus": ("sm_86",)}, "sm_86 computes in no fp8"),
         ({"model": "base", "character": Path("a.png")}, "wanted --character and --performance, or neither"),
     ],
 )
 def test_options_that_cannot_be_are_refused(options: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         ExportOptions(**options)
+
+
+def test_engines_are_for_the_gpus_that_have_the_precision() -> None:
+    assert ExportOptions(model="base", to="tensorrt").targets == ("sm_86", "sm_89", "sm_120")
+    assert ExportOptions(model="base", to="tensorrt", precision="fp8").targets == ("sm_89", "sm_120")
 
 
 def test_an_engine_that_nobody_knows_is_refused(tmp_path: Path) -> None:
