@@ -29,6 +29,7 @@ from benchmarks.reenact import drivers
 from benchmarks.table import Row, Table, Target, machine
 from runtime.engine import EngineName
 from runtime.records import Cue
+from server.cli import spare_pools
 
 FRAMES_AT_ONCE = 8  # in bulk
 GPU_WANTED = {"turbo": Target(low=150), "base": Target(low=50)}  # frames/s, guide to picture, 512×512
@@ -43,6 +44,7 @@ N_FITTED, N_JUDGED = 24, 60  # frames of a clip that ranges are measured on, and
 
 def engines(folder: Path, seconds: float = 10.0) -> list[Table]:
     """Speed on this machine."""
+    spare_pools()  # as the command does, before torch is loaded
     import torch
 
     if torch.cuda.is_available():
@@ -432,6 +434,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10.0, help="for each figure, about")
     parser.add_argument("--quality", type=Path, action="append", default=[], help="weights to lose; may be repeated")
     given = parser.parse_args()
+    spare_pools()
     print(machine())
     with TemporaryDirectory() as folder:
         tables = (quality(w) for w in given.quality) if given.quality else engines(Path(folder), given.seconds)
