@@ -82,7 +82,7 @@ class EngineNetwork:
             raise InputError(f"{path} cannot be used ({error}); wanted a model that understudy export wrote") from error
         if engine.metadata.get(MADE_OF) != self._model:
             raise InputError(f"{path} was not exported from these weights; wanted the ones it was made of")
-        engine.told += f", {engine.metadata[PRECISION]}"
+        engine.told += f" in {engine.metadata[PRECISION]}"
         self._engines[Shapes.of(engine.inputs, self._unet)] = engine
 
     def told(self) -> list[str]:
@@ -101,7 +101,9 @@ class EngineNetwork:
             while shapes not in self._engines:
                 name = self._names[0]
                 try:
-                    self._engines[shapes] = self._make(name, shapes)
+                    engine = self._make(name, shapes)
+                    engine.told += f" in {self._precision}"
+                    self._engines[shapes] = engine
                 except EngineError as error:
                     if name == "torch":
                         raise
