@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 
 from runtime.engine import Engine, Specs, Tensor
+
+_log = logging.getLogger(__name__)
 
 WARM = 3  # calls before a recording, in which libraries choose their kernels
 
@@ -17,10 +20,15 @@ class TorchEngine(Engine):
     ) -> None:
         import torch
 
-        how = "CUDA graphs" if device == "cuda" else "CPU"
-        super().__init__(f"torch {torch.__version__} ({how})", device, inputs, outputs)
         self._network = network
-        self._recorded = _Recording(network, inputs) if device == "cuda" else None
+        self._recorded: _Recording | None = None
+        if device == "cuda":
+            try:
+                self._recorded = _Recording(network, inputs)
+            except RuntimeError as error:  # of CUDA
+                _log.warning("kernels are not recorded, so each is started by itself: %s", str(error).split("\n")[0])
+        how = "CPU" if device == "cpu" else "CUDA graphs" if self._recorded is not None else "CUDA"
+        super().__init__(f"torch {torch.__version__} ({how})", device, inputs, outputs)
 
     def _run(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         import torch

@@ -31,7 +31,7 @@ def order(wanted: Wanted, device: str) -> list[EngineName]:
         return ["torch"] if wanted == "torch" else [wanted, "torch"]
     if device == "cpu":  # ONNX Runtime is no faster there before a network is in eight bits, and takes building
         return ["torch"]
-    return [*(found.name for found in look(device) if found.able and found.name == "tensorrt"), "torch"]
+    return ["tensorrt", "torch"] if _tensorrt(gpu_capability()).able else ["torch"]
 
 
 def gpu_capability() -> int | None:
@@ -57,8 +57,10 @@ def _onnx(capability: int | None) -> Found:
     missing = [name for name in ("onnxruntime", "onnx", "onnxscript", "torch") if find_spec(name) is None]
     if missing:
         return Found("onnx", False, f"{', '.join(missing)} not installed")
-    import onnxruntime
-
+    try:
+        import onnxruntime
+    except (ImportError, OSError) as error:
+        return Found("onnx", False, f"onnxruntime cannot be loaded ({error})")
     cuda = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
     if capability is not None and not cuda:
         return Found("onnx", False, f"ONNX Runtime {onnxruntime.__version__} is for the CPU; wanted onnxruntime-gpu")

@@ -48,11 +48,13 @@ _log = logging.getLogger(__name__)
 def run_by(pipeline: GuidePipeline, wanted: Wanted | Path, streams: int = 1) -> EngineNetwork:
     """Let an engine, or a model that was exported, do the pipeline's steps; on a GPU in half precision.
 
-    Where several streams share the pipeline, up to so many are painted at once. Raises InputError for a model that is
-    not of these weights.
+    Where several streams share the pipeline, up to so many are painted at once on a GPU; a CPU gains nothing by it.
+    Raises InputError for a model that is not of these weights.
     """
     unet, model = pipeline.unet, fingerprint(pipeline.unet)
-    if unet.device.type == "cuda":
+    if unet.device.type == "cpu":
+        streams = 1
+    else:
         unet.to(torch.float16)
     network = EngineNetwork(unet, model, "torch" if isinstance(wanted, Path) else wanted, streams)
     if isinstance(wanted, Path):
@@ -72,6 +74,7 @@ class EngineNetwork:
         self._names = order(wanted, unet.device.type)
         self._precision: Precision = "fp16" if unet.dtype == torch.float16 else "fp32"
         self._engines: dict[Shapes, Engine] = {}
+        self._given: str | None = None  # a model that was exported, and what for
         self._making = Lock()
 
     def take(self, path: Path) -> None:
@@ -83,7 +86,8 @@ class EngineNetwork:
         if engine.metadata.get(MADE_OF) != self._model:
             raise InputError(f"{path} was not exported from these weights; wanted the ones it was made of")
         engine.told += f" in {engine.metadata[PRECISION]}"
-        self._engines[Shapes.of(engine.inputs, self._unet)] = engine
+        shapes = Shapes.of(engine.inputs, self._unet)
+        self._engines[shapes], self._given = engine, f"{path} is for {shapes}"
 
     def told(self) -> list[str]:
         """Which engines painted, for people."""
@@ -98,6 +102,8 @@ class EngineNetwork:
     def prepare(self, shapes: Shapes) -> Engine:
         """The engine for these shapes, made if there is none yet."""
         with self._making:
+            if self._given is not None and shapes not in self._engines:
+                _log.warning("%s and not for %s, which %s does", self._given, shapes, self._names[0])
             while shapes not in self._engines:
                 name = self._names[0]
                 try:
@@ -142,13 +148,16 @@ class EngineNetwork:
         if name == "torch":
             unet = self._unet
             return TorchEngine(Step(unet).by_name, unet.device.type, shapes.inputs(unet), shapes.outputs(unet))
-        return self._onnx(shapes) if name == "onnx" else self._tensorrt(shapes)
+        try:
+            return self._onnx(shapes) if name == "onnx" else self._tensorrt(shapes)
+        except EngineError:
+            raise
+        except Exception as error:  # the libraries' own have no class in common
+            raise EngineError(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}") from error
 
     def _onnx(self, shapes: Shapes) -> Engine:
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise EngineError("onnxruntime is not installed") from error
+        import onnxruntime
+
         device = self._unet.device.type
 
         def open_model(model: bytes) -> Engine:
@@ -164,7 +173,6 @@ class EngineNetwork:
         major, minor = torch.cuda.get_device_capability()
         capability = 10 * major + minor
         name = module_for(capability)
-
         gpu = "" if name == RTX else torch.cuda.get_device_name()
         key = self._key(shapes, f"sm_{capability}", gpu, f"{name} {load(name).__version__}")
         kernels = (engine_folder() / key.file).with_suffix(".kernels")

@@ -13,7 +13,7 @@ import logging
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Protocol
 
 import torch
@@ -225,7 +225,11 @@ def _unshuffled(x: Any, factor: int) -> Any:
 
 
 def exporter() -> str:
-    return f"torch {torch.__version__}, onnxscript {version('onnxscript')}"
+    """What makes ONNX models here; raises EngineError where nothing does."""
+    try:
+        return f"torch {torch.__version__}, onnxscript {version('onnxscript')}"
+    except PackageNotFoundError as error:
+        raise EngineError("onnxscript is not installed, which exports networks") from error
 
 
 def fingerprint(unet: FaceUNet) -> str:

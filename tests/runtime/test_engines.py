@@ -10,17 +10,12 @@ import runtime.engines as engines
 from runtime.engines import Found, look, order
 
 
-def found(monkeypatch: pytest.MonkeyPatch, *able: str) -> None:
-    monkeypatch.setattr(
-        engines, "look", lambda device: [Found(name, name in able, "") for name in ("torch", "onnx", "tensorrt")]
-    )
-
-
 def test_auto_takes_tensorrt_where_a_gpu_has_it_and_torch_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    found(monkeypatch, "torch", "onnx", "tensorrt")
+    monkeypatch.setattr(engines, "gpu_capability", lambda: 89)
+    monkeypatch.setattr(engines, "_tensorrt", lambda capability: Found("tensorrt", capability == 89, ""))
     assert order("auto", "cuda") == ["tensorrt", "torch"]
     assert order("auto", "cpu") == ["torch"]
-    found(monkeypatch, "torch", "onnx")
+    monkeypatch.setattr(engines, "gpu_capability", lambda: 90)
     assert order("auto", "cuda") == ["torch"]
 
 

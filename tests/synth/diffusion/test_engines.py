@@ -160,6 +160,18 @@ def test_what_is_missing_is_said_once_and_torch_does_it(unet: FaceUNet, caplog: 
     ]
 
 
+def test_a_library_that_breaks_is_named_and_torch_does_it(
+    unet: FaceUNet, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> bytes:
+        raise KeyError("an operator that nobody knows")
+
+    monkeypatch.setattr(engines, "to_onnx", broken)
+    runs = EngineNetwork(unet, fingerprint(unet), "onnx")
+    assert close(asked(runs, call(unet)), asked(unet, call(unet)))
+    assert "onnx does not run the network: KeyError: 'an operator that nobody knows'; torch does instead" in caplog.text
+
+
 def test_any_number_of_frames_is_made_up_of_what_engines_paint_at_once(
     unet: FaceUNet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -178,7 +190,9 @@ def test_engines_are_made_before_streams_come(unet: FaceUNet) -> None:
     assert len(runs._engines) == 6
 
 
-def test_an_exported_model_is_used_for_its_weights_and_no_others(tmp_path: Path, model: bytes, unet: FaceUNet) -> None:
+def test_an_exported_model_is_used_for_its_weights_and_no_others(
+    tmp_path: Path, model: bytes, unet: FaceUNet, caplog: pytest.LogCaptureFixture
+) -> None:
     onnx = pytest.importorskip("onnx")
     told = onnx.load_from_string(model)
     made = {engines.MADE_OF: fingerprint(unet), engines.PRECISION: "fp32"}
@@ -193,6 +207,8 @@ def test_an_exported_model_is_used_for_its_weights_and_no_others(tmp_path: Path,
     references = call(unet)["references"]
     one, other = (p(guide, references, p.begin(1, S)).pictures for p in (mine, plain))
     torch.testing.assert_close(one, other, atol=1e-4, rtol=0)
+    run_by(mine, path).prepare(Shapes(S, references=3))
+    assert "mine.onnx is for 32-1x1-2 and not for 32-1x1-3, which torch does" in caplog.text
     stranger = pipeline(S)
     stranger.unet.head.bias.data += 1
     with pytest.raises(InputError, match=r"mine\.onnx was not exported from these weights"):
