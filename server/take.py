@@ -38,7 +38,7 @@ DONE: Any = object()
 AHEAD = 100  # frames captured before the first is handed on, to know the performer by
 SAMPLED = 40  # key frames looked at from the rest of the clip
 N_CROWD = 4  # faces looked for when the user chooses among several
-INDEXED = (".mp4", ".m4v", ".mov")  # kinds of file that say themselves how long their pictures last
+INDEXED = (".mp4", ".m4v", ".mov", ".mkv", ".webm")  # kinds of file that say themselves how long pictures last
 RIVAL = 0.5  # of the largest face: one at least so large might be the performer as well
 
 
@@ -267,12 +267,13 @@ def _expected(reader: VideoReader, options: TakeOptions) -> int | None:
 
 def _want_whole(reader: VideoReader, shown: Fraction) -> None:
     """Raise where a file whose index tells its length breaks off long before. `shown` is when the last frame ends."""
-    if reader.duration is None or reader.path.suffix.lower() not in INDEXED:
+    length = reader.own_duration
+    if length is None or reader.path.suffix.lower() not in INDEXED:
         return
-    missing = reader.origin + reader.duration - shown
-    if missing > max(reader.duration / 10, 3 / reader.rate):
+    missing = reader.origin + length - shown
+    if missing > max(length / 10, 3 / reader.rate):
         raise InputError(
-            f"{reader.path} breaks off {float(shown):.2f} s into {float(reader.duration):.2f} s; "
+            f"{reader.path} breaks off {float(shown):.2f} s into {float(length):.2f} s; "
             f"wanted a whole video, or --end {float(shown):.2f} to make do"
         )
 
