@@ -23,7 +23,7 @@ import synth.character
 from perfcap.performance import Performance
 from runtime.errors import InputError
 from runtime.sound import inspect_sound
-from runtime.video import VideoReader
+from runtime.video import VideoReader, VideoWriter
 from server.cli import run, seconds
 
 ROOT = Path(__file__).parents[2]
@@ -84,9 +84,10 @@ def _truncated(folder: Path) -> Path:
 
 
 def _truncated_mkv(folder: Path) -> Path:
-    with VideoReader(folder / "clip.mp4") as clip, VideoWriter(
-        folder / "whole.mkv", clip.width, clip.height, clip.rate, force=True
-    ) as writer:
+    with (
+        VideoReader(folder / "clip.mp4") as clip,
+        VideoWriter(folder / "whole.mkv", clip.width, clip.height, clip.rate, force=True) as writer,
+    ):
         for frame in clip:
             writer.write(frame.rgb, frame.time)
     whole = (folder / "whole.mkv").read_bytes()

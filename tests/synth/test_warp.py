@@ -229,7 +229,9 @@ def test_a_head_turned_far_is_seen_turned_with_nothing_torn(
     was = fit_head(hero.landmarks, hero.camera, template()).head
     now = fit_head(seen.landmarks, hero.camera, template()).head
     turn = np.degrees(Rotation.from_matrix(now[:3, :3] @ was[:3, :3].T).magnitude())
-    print(f"{turn:.1f} degrees of {max(map(abs, angles_deg))}; landmarks {np.median(off):.3f} of the eyes' distance off")
+    print(
+        f"{turn:.1f} degrees of {max(map(abs, angles_deg))}; landmarks {np.median(off):.3f} of the eyes' distance off"
+    )
     assert abs(turn - max(map(abs, angles_deg))) < 8
     assert np.median(off) < 0.08
     # Where there was a person, there is one or what is behind them: no pixel is left undrawn.
