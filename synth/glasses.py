@@ -29,13 +29,13 @@ LENS = (0.55, 1.35)  # of an eye's width, how far from its middle a rim may be
 LOWERED = 0.2  # of an eye's width, by how much nearer above the eye
 WIDER = 0.85  # of a lens' width, its height
 LOWER = 0.12  # of an eye's width, how far below the eye the middle of a lens is
-LIDS = 1.25  # times an eye, what lids, lashes and liner take
+LASHES, LIDS = 1.2, 1.25  # times an eye, where lashes end; and what lids and liner take
 EDGE = (0.35, 0.75)  # of how much a rim stands out: nothing of it, and all of a pixel
 N_ANGLES, N_RADII = 96, 56
 BEND = 2.5  # grey levels that a rim's radius may cost for one step aside
 BELOW = 0.3  # sine of the angles that count as below an eye
 SURE = (1.2, 2.75)  # a rim's weakest fifth below the eye over the median around: of each eye, and of both together
-BAND = 10  # px of the straightened picture on both sides of a path that may be rim
+BAND = 12  # px of the straightened picture on both sides of a path that may be rim
 BEHIND = 0.1  # units, how far behind the bridge of the nose the middle of them is
 AWAY = 0.2  # cosine of the turn beyond which they are not seen
 BRIDGE = (168, 6)  # landmarks of the nose, between the eyes
@@ -104,7 +104,7 @@ def _straightened(rgb: NDArray[np.uint8], points: NDArray[np.float32]) -> _Strai
     for ring in (RIGHT_EYE, LEFT_EYE):
         outline = straight[list(ring)]
         middle = outline.mean(0)
-        for layer, grow in ((thin, 1.0), (apart, LIDS)):
+        for layer, grow in ((thin, LASHES), (apart, LIDS)):
             cv2.fillPoly(layer, [np.round(middle + (outline - middle) * grow).astype(np.int32)], 0.0)
     return _Straight(thin, apart, straight.astype(np.float32), move)
 
