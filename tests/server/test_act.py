@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from perfcap.face import MediaPipeFaces
 from runtime.errors import InputError
+from runtime.image import save_image
 from runtime.records import N_EXPRESSION, N_LANDMARKS, Motion
 from runtime.video import VideoReader
 from server.act import ActOptions, act, at_rate
@@ -52,6 +54,33 @@ def test_fps_ratio_camera_and_the_actor_beside_go_together(portrait: Path, clip:
         actor = next(iter(reader)).rgb
     shown = frames[0].rgb[:, :720]
     assert np.abs(shown.mean((0, 1)) - actor.mean((0, 1))).max() < 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("width", "height", "face_share"), [(256, 256, 0.8), (3840, 2160, 0.06), (700, 2100, 0.25)])
+def test_faces_large_and_small_act_in_pictures_of_any_size(
+    width: int, height: int, face_share: float, portrait: Path, clip: Path, tmp_path: Path
+) -> None:
+    import cv2
+
+    data = pytest.importorskip("skimage.data", reason="scikit-image brings the face; pip install scikit-image")
+    head = np.ascontiguousarray(data.astronaut()[20:200, 120:300])  # its face is .65 of it wide
+    side = round(face_share / 0.65 * width)
+    rgb = np.full((height, width, 3), (90, 110, 130), np.uint8)
+    x, y = (width - side) // 2, max(0, (height - side) // 3)
+    head = np.asarray(cv2.resize(head, (side, side), interpolation=cv2.INTER_CUBIC))[: height - y, max(0, -x) :]
+    rgb[y : y + head.shape[0], max(0, x) : max(0, x) + head.shape[1]] = head[:, :width]
+    save_image(tmp_path / "picture.png", rgb)
+    made = render(tmp_path / "picture.png", clip, tmp_path / "out.mp4", end=Fraction(3, 25))
+    with VideoReader(made) as reader:
+        frames = [frame.rgb for frame in reader]
+    assert len(frames) == 3
+    assert all(frame.shape == rgb.shape for frame in frames)
+    if side < width:  # what is around the person is as it was
+        corner = (slice(-height // 8, None), slice(0, width // 8))
+        assert np.abs(frames[-1][corner].astype(int) - rgb[corner]).mean() < 4
+    (face,) = MediaPipeFaces(still=True).find(frames[-1])
+    assert abs(face.centre[0] - width / 2) < 0.5 * side
 
 
 def test_a_performance_without_pictures_has_no_actor_to_show(portrait: Path, clip: Path, tmp_path: Path) -> None:
