@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from audio.mouth_shape import N_CONTROLS, OPENING, SHUT
 
 Floats = NDArray[np.float32]
-Box = tuple[int, int, int, int]  # x0, y0, x1, y1 px
 
 BYTES = 192 << 20  # of one person's cut-outs kept
 MOST = 3000  # of them, however small

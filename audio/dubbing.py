@@ -2,7 +2,8 @@
 
 The speech's controls, of a mean face, become the speaker's by their own range: measured against what their
 original sound predicts where there is one. Where the clip already shows what is wanted, it is left alone;
-where the mouth cannot be seen, too; in between is eased. Knows neither files nor planes' formats.
+where the new sound is much as the old one was, since no guess is as good as what was filmed; where the mouth
+cannot be seen, too; in between is eased. Knows neither files nor planes' formats.
 """
 
 from __future__ import annotations
@@ -23,7 +24,11 @@ from perfcap.expression import template
 Floats = NDArray[np.float32]
 
 RATE = 100  # values a second of a speech's curve
+SAME = (0.4, 1.6)  # the same difference between two sounds, within which a moment's mouth stays, and beyond which not
+SAME_S = 0.25  # over which sounds are compared, either way; standard deviation of a Gaussian
+TOLD = (0.1, 0.25)  # correlation of what a mouth did with its own sound from which that sound is believed to be its own
 LIKE = (0.25, 0.7)  # difference in the bank's costs from which a mouth is changed at all, and changed wholly
+ENOUGH = 40  # frames of speech that tell how a mouth goes with its sound
 EASE_S = 0.16  # how long a change takes to come and go
 HOLD_S = 0.3  # a pause shorter than this is not worth going back for
 MOOD_S = 1.5  # what the corners do more slowly than this is no speech and stays
@@ -60,6 +65,20 @@ def relative(face: Floats) -> Floats:
     return controls(face) - controls(template())
 
 
+def _spoken(footage: Footage, times: NDArray[np.float64], own: Curve | None) -> NDArray[np.bool_]:
+    """In which of a clip's frames somebody is heard in it and this mouth is seen; none where they are too few."""
+    if own is None:
+        return np.zeros(len(footage.free), bool)
+    spoken = (own.voiced_at(times) > 0.5) & (footage.free > 0.5)
+    return spoken & (spoken.sum() >= ENOUGH)
+
+
+def _correlations(a: Floats, b: Floats) -> Floats:
+    """Of the columns of two arrays [N, 7]."""
+    pairs = zip(a.T, b.T, strict=True)
+    return np.array([np.corrcoef(x, y)[0, 1] if x.std() > 1e-6 and y.std() > 1e-6 else 0.0 for x, y in pairs])
+
+
 def ranges(footage: Footage, times: NDArray[np.float64], own: Curve | None) -> Floats:
     """How far [7] this speaker's mouth goes where the mean face's goes one.
 
@@ -67,19 +86,33 @@ def ranges(footage: Footage, times: NDArray[np.float64], own: Curve | None) -> F
     """
     size = float(np.clip(footage.speaker.rest[WIDTH] / controls(template())[WIDTH], 0.7, 1.5))
     gain = np.full(len(SHAPE), size, np.float32)
-    if own is None:
+    spoken = _spoken(footage, times, own)
+    if own is None or not spoken.any():
         return gain
-    predicted = own.at(times)
-    spoken = (own.voiced_at(times) > 0.5) & (footage.free > 0.5)
-    if spoken.sum() < 40:
-        return gain
-    did, said = footage.said[spoken], predicted[spoken]
-    r = np.array(
-        [np.corrcoef(a, b)[0, 1] if a.std() > 0 and b.std() > 1e-6 else 0.0 for a, b in zip(did.T, said.T, strict=True)]
-    )
-    trust = np.clip((r - 0.2) / 0.4, 0, 1)
+    did, said = footage.said[spoken], own.at(times)[spoken]
+    trust = np.clip((_correlations(did, said) - 0.2) / 0.4, 0, 1)
     measured = np.clip(did.std(0) / np.maximum(said.std(0), 1e-4), *(np.array(GAIN) * size))
     return np.asarray(gain + (measured - gain) * trust, np.float32)
+
+
+def fitting(
+    footage: Footage, clip_times: NDArray[np.float64], own: Curve | None,
+    order: NDArray[np.int64], asked: Floats, gain: Floats,
+) -> Floats:  # fmt: skip
+    """How far [N], 0..1, each frame's mouth as filmed fits what is asked of it [N, 7] better than any guess would.
+
+    It does where the new sound asks for what the clip's own did then, and that sound is this mouth's own. Both
+    are told by the same model, whose mistakes are the same in both.
+    """
+    spoken = _spoken(footage, clip_times, own)
+    if own is None or not spoken.any():
+        return np.zeros(len(order), np.float32)
+    before = own.at(clip_times)
+    told = _correlations(footage.said[spoken], before[spoken])[OPENING]
+    off = (np.abs(asked - before[order]) * gain * SHAPE).sum(1)
+    step = float(np.median(np.diff(clip_times))) if len(clip_times) > 1 else 0.04
+    like = 1 - np.clip((_smooth(off, SAME_S / step) - SAME[0]) / (SAME[1] - SAME[0]), 0, 1)
+    return np.asarray(like * np.clip((told - TOLD[0]) / (TOLD[1] - TOLD[0]), 0, 1), np.float32)
 
 
 def who_speaks(people: Sequence[Footage], times: NDArray[np.float64], own: Curve | None) -> int:
@@ -134,9 +167,11 @@ class Dubbing:
         self._order = order
         speaker = footage.speaker
         step = float(np.median(np.diff(times))) if len(times) > 1 else 0.04
-        gain = ranges(footage, np.zeros(0) if clip_times is None else clip_times, own)
+        at = np.zeros(0) if clip_times is None else clip_times
+        gain = ranges(footage, at, own)
         now = footage.said[order]
-        goal = speaker.rest + speech.at(times) * gain
+        asked = speech.at(times)
+        goal = speaker.rest + asked * gain
         mood = _smooth(footage.said[:, [CORNERS, WIDTH]], MOOD_S / 2 / step) - footage.said[:, [CORNERS, WIDTH]].mean(0)
         goal[:, [CORNERS, WIDTH]] += MOOD * mood[order]
         goal[:, OPENING] = np.minimum(goal[:, OPENING], max(1.3 * speaker.open_most, OPEN_MOST))
@@ -146,6 +181,7 @@ class Dubbing:
         goal[shut, OPENING] = np.minimum(goal[shut, OPENING], speaker.rest[OPENING])
         off = (np.abs(goal - now) * SHAPE).sum(1)
         change = np.clip((off - LIKE[0]) / (LIKE[1] - LIKE[0]), 0, 1)
+        change *= 1 - fitting(footage, at, own, order, asked, gain)
         n = max(1, round(HOLD_S / step)) | 1
         change = minimum_filter1d(maximum_filter1d(change, n), n)
         change = _smooth(maximum_filter1d(change, max(1, round(EASE_S / step)) | 1), EASE_S / 2 / step)

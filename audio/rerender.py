@@ -158,12 +158,10 @@ class Canvas:
 
     def weave(self, under: NDArray[Any], over: Floats, alpha: Floats) -> None:
         """As `blend`, but grain and pores are one picture's or the other's: the mean of two grains is none."""
-        below = under.astype(np.float32)
-        low_under, low_over = (cv2.GaussianBlur(v, (0, 0), GRAIN_PX) for v in (below, over))
+        change = over - under
         fine = smoothstep(alpha, *CHANGES_OVER)
-        mixed = low_under + (low_over - low_under) * alpha
-        mixed += (below - low_under) * (1 - fine) + (over - low_over) * fine + np.float32(0.5)
-        under[:] = np.clip(mixed, 0, self.white)
+        mixed = under + change * fine + cv2.GaussianBlur(change, (0, 0), GRAIN_PX) * (alpha - fine)
+        under[:] = np.clip(mixed + np.float32(0.5), 0, self.white)
 
 
 class MouthEditor:
