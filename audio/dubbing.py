@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audio.bank import SHAPE, Choose, Patch, Wanted
+from audio.curves import highest, lowest, smooth
 from audio.cutout import Planes
 from audio.footage import Footage
 from audio.mouth_shape import OPENING, SHUT, WIDTH, controls, with_opening
@@ -111,7 +112,7 @@ def fitting(
     told = _correlations(footage.said[spoken], before[spoken])[OPENING]
     off = (np.abs(asked - before[order]) * gain * SHAPE).sum(1)
     step = float(np.median(np.diff(clip_times))) if len(clip_times) > 1 else 0.04
-    like = 1 - np.clip((_smooth(off, SAME_S / step) - SAME[0]) / (SAME[1] - SAME[0]), 0, 1)
+    like = 1 - np.clip((smooth(off, SAME_S / step) - SAME[0]) / (SAME[1] - SAME[0]), 0, 1)
     return np.asarray(like * np.clip((told - TOLD[0]) / (TOLD[1] - TOLD[0]), 0, 1), np.float32)
 
 
@@ -143,12 +144,6 @@ def _no_faster(values: Floats, step: float) -> Floats:
     return np.asarray(np.minimum.accumulate((ahead + ramp)[::-1])[::-1] - ramp, np.float32)
 
 
-def _smooth(values: Floats, sigma: float) -> Floats:
-    from scipy.ndimage import gaussian_filter1d
-
-    return np.asarray(gaussian_filter1d(values, max(sigma, 1e-3), axis=0, mode="nearest"), np.float32)
-
-
 class Dubbing:
     """What one person's mouth does over the frames of the result.
 
@@ -159,8 +154,6 @@ class Dubbing:
         self, footage: Footage, speech: Curve, order: NDArray[np.int64], times: NDArray[np.float64],
         own: Curve | None = None, clip_times: NDArray[np.float64] | None = None,
     ) -> None:  # fmt: skip
-        from scipy.ndimage import maximum_filter1d, minimum_filter1d
-
         from audio.rerender import MouthEditor
 
         self._footage = footage
@@ -172,7 +165,7 @@ class Dubbing:
         now = footage.said[order]
         asked = speech.at(times)
         goal = speaker.rest + asked * gain
-        mood = _smooth(footage.said[:, [CORNERS, WIDTH]], MOOD_S / 2 / step) - footage.said[:, [CORNERS, WIDTH]].mean(0)
+        mood = smooth(footage.said[:, [CORNERS, WIDTH]], MOOD_S / 2 / step) - footage.said[:, [CORNERS, WIDTH]].mean(0)
         goal[:, [CORNERS, WIDTH]] += MOOD * mood[order]
         goal[:, OPENING] = np.minimum(goal[:, OPENING], max(1.3 * speaker.open_most, OPEN_MOST))
         opening = _no_faster(goal[:, OPENING], max(SPEED, _speed(footage, step)) * step)
@@ -183,10 +176,10 @@ class Dubbing:
         change = np.clip((off - LIKE[0]) / (LIKE[1] - LIKE[0]), 0, 1)
         change *= 1 - fitting(footage, at, own, order, asked, gain)
         n = max(1, round(HOLD_S / step)) | 1
-        change = minimum_filter1d(maximum_filter1d(change, n), n)
-        change = _smooth(maximum_filter1d(change, max(1, round(EASE_S / step)) | 1), EASE_S / 2 / step)
+        change = lowest(highest(change, n), n)
+        change = smooth(highest(change, max(1, round(EASE_S / step)) | 1), EASE_S / 2 / step)
         free = footage.free[order]
-        free = _smooth(minimum_filter1d(free, max(1, round(2 * EASE_S / step)) | 1), EASE_S / 2 / step)
+        free = smooth(lowest(free, max(1, round(2 * EASE_S / step)) | 1), EASE_S / 2 / step)
         share = np.clip(change * free * 1.02 - 0.01, 0, 1)
         self.share = np.asarray(share, np.float32)
         self.wanted = np.asarray(now + (goal - now) * self.share[:, None], np.float32)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float32]
 
 SURVEYED = 200  # frames of a person seen before their neutral face is settled
+SURVEY_EVERY = 2  # of them that are asked: neighbours say the same
 WORK_PX = 1280  # longer side of the picture that several faces are looked for in
 GLANCE_PX = 640  # and of the one that others are looked for in, beside one who is alone
 SMALL_PX = 200  # a face smaller than this is looked at in full resolution; the mesh sees 128 px of any
@@ -202,7 +203,8 @@ class Watch:
             self._widest = apart, view.rgb[y0:y1, x0:x1].copy(), inside - np.array((x0, y0, 0), np.float32)
 
     def _settle(self) -> None:
-        self._perform = perform = Perform(survey(h.sighting for h in self._held), tells="face", smooth=None)
+        some = [h.sighting for h in self._held if h.sighting.face is not None][::SURVEY_EVERY]
+        self._perform = perform = Perform(survey(some), tells="face", smooth=None)
         for time in self._before:
             nobody = Sighting(time, self._camera, None)
             (motion,) = perform.push(nobody)
@@ -216,12 +218,12 @@ class Watch:
             self._take(held, motion)
 
     def _take(self, held: _Held, motion: Motion) -> None:
-        from scipy.spatial.transform import Rotation
+        import cv2
 
         number = len(self._motions)
         self._motions.append(motion)
         said = controls(motion.face)
-        turn = Rotation.from_matrix(motion.head[:3, :3].astype(np.float64)).as_rotvec().astype(np.float32)
+        turn = cv2.Rodrigues(motion.head[:3, :3])[0][:, 0].astype(np.float32)
         light, sharpness = _tone(held.planes[0]) if held.planes else (0.0, 0.0)
         seen = float(held.sighting.face is not None)
         self._rows.append(np.concatenate((said, turn, (light, sharpness, seen))).astype(np.float32))

@@ -143,13 +143,20 @@ class Canvas:
         sx, sy = self.steps[plane]
         return self._planes[plane][self.y0 // sy : self.y1 // sy, self.x0 // sx : self.x1 // sx]
 
-    def sample(self, source: NDArray[Any], sampling: Floats, plane: int, corner: tuple[int, int]) -> NDArray[Any]:
-        """One plane of a picture whose first luma sample is at `corner`, seen through a coarse map."""
-        step = np.array(self.steps[plane], np.float32)
-        where = self.fine((sampling - np.array(corner, np.float32)) / step - np.float32(0.5), plane)
-        way = cv2.INTER_LINEAR if plane else cv2.INTER_CUBIC  # colour has no edges to keep
-        out = cv2.remap(source, where, None, way, borderMode=cv2.BORDER_REPLICATE)
-        return np.asarray(np.minimum(out, self.white) if self.white > 255 else out)
+    def sample(self, pictures: Planes, sampling: Floats, corner: tuple[int, int]) -> list[NDArray[Any]]:
+        """The planes of a picture whose first luma sample is at `corner`, seen through a coarse map; as stored."""
+        maps: dict[tuple[int, int], NDArray[Any]] = {}
+        out = []
+        for k, (picture, step) in enumerate(zip(pictures, self.steps, strict=True)):
+            if step not in maps:
+                apart = np.array(step, np.float32)
+                where = sampling - (np.array(corner, np.float32) + apart / 2)
+                where *= 1 / apart
+                maps[step] = self.fine(where, k)
+            way = cv2.INTER_LINEAR if k else cv2.INTER_CUBIC  # colour has no edges to keep
+            seen = cv2.remap(picture, maps[step], None, way, borderMode=cv2.BORDER_REPLICATE)
+            out.append(np.asarray(np.minimum(seen, self.white) if self.white > 255 else seen))
+        return out
 
     def blend(self, under: NDArray[Any], over: Floats, alpha: Floats) -> None:
         """Lay float samples over stored ones, in place."""
@@ -195,7 +202,7 @@ class MouthEditor:
         if canvas is None:
             return
         bend = canvas.bend(goal, depth, source, triangles())
-        bent = [canvas.sample(p, bend, k, (0, 0)) for k, p in enumerate(planes)]  # stored samples, as in the planes
+        bent = canvas.sample(planes, bend, (0, 0))
         if patch is not None and share > 0:
             self._lay(canvas, bent, goal, depth, patch, share, unit)
         shown = now[OPENING] if patch is None else patch.controls[OPENING]
@@ -240,8 +247,9 @@ class MouthEditor:
             goal, depth, np.concatenate((np.stack((cover(), cover()), 1), source[N_FACE:] * 0)), patch_triangles()
         )
         alpha = opacity[..., 0] * inside * share
+        over = part.sample(patch.planes, where, patch.corner)
         for k, (sx, sy) in enumerate(part.steps):
-            laid = part.sample(patch.planes[k], where, k, patch.corner).astype(np.float32)
+            laid = over[k].astype(np.float32)
             y, x = slice(int(low[1]) // sy, y1 // sy), slice(int(low[0]) // sx, x1 // sx)
             under = bent[k][y, x]
             a = part.fine(alpha, k)
