@@ -37,7 +37,7 @@ SURVEY_EVERY = 2  # of them that are asked: neighbours say the same
 WORK_PX = 1280  # longer side of the picture that several faces are looked for in
 GLANCE_PX = 640  # and of the one that others are looked for in, beside one who is alone
 SMALL_PX = 200  # a face smaller than this is looked at in full resolution; the mesh sees 128 px of any
-LOOK_EVERY = 12  # frames of one who is alone after which others are looked for
+LOOK_EVERY = 24  # frames of one who is alone after which others are looked for
 SAMPLED = 1200  # faces kept to learn the speaker's shapes from
 N_PEOPLE = 4  # that are told apart
 SAME = 0.75  # how alike a face looks from one frame to the next, at least (.94 was the least in twelve clips)
@@ -505,7 +505,7 @@ def _wanted_px(faces: Sequence[FaceMesh], longer: int, full: int) -> int:
     return WORK_PX if size > 1.3 * SMALL_PX else least
 
 
-AROUND = 1.6  # sizes of a face to each side that its window shows
+AROUND = 1.3  # sizes of a face to each side that its window shows
 
 
 def _window(face: FaceMesh, shape: tuple[int, ...]) -> Box:
@@ -515,8 +515,8 @@ def _window(face: FaceMesh, shape: tuple[int, ...]) -> Box:
 
 def _within(framed: FaceMesh, face: FaceMesh) -> bool:
     """Whether a face is still well inside the window set for it, and of that window's size."""
-    near = float(np.linalg.norm(face.centre - framed.centre)) < 0.6 * framed.size
-    return near and 0.7 < face.size / framed.size < 1.4
+    near = float(np.linalg.norm(face.centre - framed.centre)) < 0.4 * framed.size
+    return near and 0.75 < face.size / framed.size < 1.33
 
 
 def assign(people: list[_Person], seen: Seen) -> list[FaceMesh | None]:

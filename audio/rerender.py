@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from audio.bank import Patch
 from audio.cutout import PATCH_END, Planes, patch_points, pose, subsampled
-from audio.mouth_shape import OPENING, SpeakerMouth, belongs, controls, from_lips
+from audio.mouth_shape import OPENING, SpeakerMouth, belongs, controls, from_lips, with_opening
 from perfcap.expression import template
 from perfcap.head import Camera
 from perfcap.landmarks import INNER_LIPS, INNER_LIPS_LOWER, INNER_LIPS_UPPER, OVAL
@@ -149,10 +149,9 @@ class Canvas:
         out = []
         for k, (picture, step) in enumerate(zip(pictures, self.steps, strict=True)):
             if step not in maps:
-                apart = np.array(step, np.float32)
-                where = sampling - (np.array(corner, np.float32) + apart / 2)
-                where *= 1 / apart
-                maps[step] = self.fine(where, k)
+                (sx, sy), (x, y) = step, corner
+                onto = np.array(((1 / sx, 0, -x / sx - 0.5), (0, 1 / sy, -y / sy - 0.5)))
+                maps[step] = self.fine(np.asarray(cv2.transform(sampling, onto)), k)
             way = cv2.INTER_LINEAR if k else cv2.INTER_CUBIC  # colour has no edges to keep
             seen = cv2.remap(picture, maps[step], None, way, borderMode=cv2.BORDER_REPLICATE)
             out.append(np.asarray(np.minimum(seen, self.white) if self.white > 255 else seen))
@@ -317,6 +316,7 @@ def _in_light(laid: Floats, under: Floats, alpha: Floats, unit: float, *, luma: 
 
 
 def load() -> None:
-    """Have the compiled loops at hand: half a second that may pass beside other work."""
+    """Have the compiled loops and what is worked out once at hand: time that may pass beside other work."""
+    patch_triangles(), moving_points(), cover(), with_opening()
     none, maps = np.zeros((0, 3), np.int32), np.zeros((2, 2, 2), np.float32)
     rasterise(maps[0], maps[0], maps[0, 0], none, maps.copy(), maps[0].copy())

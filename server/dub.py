@@ -300,10 +300,10 @@ def _stretches(lines: Sequence[Line]) -> list[tuple[Fraction, Fraction]]:
 def _write(dubbed: _Whole | _Parts, output: Path, options: DubOptions, tally: Tally, progress: Progress) -> None:
     clip = dubbed.clip
     with _Beside() as beside:  # the sounds are listened to while the clip is watched
+        beside.pool.submit(_load)
         start, end = dubbed.heard
         own = None if clip.sound is None else beside.pool.submit(own_mouth, clip.path, start, end, beside.stop)
         mouths = [beside.pool.submit(mouth_of, line, beside.stop) for line in dubbed.lines]
-        beside.pool.submit(_load)
         people, n_watched = _watch(dubbed, tally, progress)
         tally.notes += dubbed.plan()
         with tally.during("listen"):
