@@ -9,9 +9,11 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import threading
 from types import ModuleType
 from typing import Any
 
+_ONE_AT_A_TIME = threading.Lock()  # its modules import each other in circles: two threads would wait for one another
 _UNUSED = ("matplotlib", "matplotlib.pyplot", "mediapipe.tasks", "mediapipe.tasks.python")
 
 
@@ -19,10 +21,11 @@ def solution(name: str) -> Any:
     """One module of `mediapipe.python.solutions`."""
     os.environ.setdefault("GLOG_minloglevel", "2")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    standing_in = [module for module in _UNUSED if module not in sys.modules]
-    sys.modules.update({module: ModuleType(module) for module in standing_in})
-    try:
-        return importlib.import_module(f"mediapipe.python.solutions.{name}")
-    finally:
-        for module in standing_in:
-            del sys.modules[module]
+    with _ONE_AT_A_TIME:
+        standing_in = [module for module in _UNUSED if module not in sys.modules]
+        sys.modules.update({module: ModuleType(module) for module in standing_in})
+        try:
+            return importlib.import_module(f"mediapipe.python.solutions.{name}")
+        finally:
+            for module in standing_in:
+                del sys.modules[module]
