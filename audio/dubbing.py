@@ -25,11 +25,12 @@ from perfcap.expression import template
 Floats = NDArray[np.float32]
 
 RATE = 100  # values a second of a speech's curve
-SAME = (0.4, 1.6)  # the same difference between two sounds, within which a moment's mouth stays, and beyond which not
+SAME = (1.5, 4.5)  # the same difference between two sounds, within which a moment's mouth stays, and beyond which not
 SAME_S = 0.25  # over which sounds are compared, either way; standard deviation of a Gaussian
 TOLD = (0.1, 0.25)  # correlation of what a mouth did with its own sound from which that sound is believed to be its own
 LIKE = (0.25, 0.7)  # difference in the bank's costs from which a mouth is changed at all, and changed wholly
-ENOUGH = 40  # frames of speech that tell how a mouth goes with its sound
+ENOUGH = 40  # frames of speech that tell how far a mouth goes with its sound
+FEW = 15  # and that tell whether it goes with it at all
 EASE_S = 0.16  # how long a change takes to come and go
 HOLD_S = 0.3  # a pause shorter than this is not worth going back for
 MOOD_S = 1.5  # what the corners do more slowly than this is no speech and stays
@@ -66,14 +67,6 @@ def relative(face: Floats) -> Floats:
     return controls(face) - controls(template())
 
 
-def _spoken(footage: Footage, times: NDArray[np.float64], own: Curve | None) -> NDArray[np.bool_]:
-    """In which of a clip's frames somebody is heard in it and this mouth is seen; none where they are too few."""
-    if own is None:
-        return np.zeros(len(footage.free), bool)
-    spoken = (own.voiced_at(times) > 0.5) & (footage.free > 0.5)
-    return spoken & (spoken.sum() >= ENOUGH)
-
-
 def _correlations(a: Floats, b: Floats) -> Floats:
     """Of the columns of two arrays [N, 7]."""
     pairs = zip(a.T, b.T, strict=True)
@@ -87,8 +80,10 @@ def ranges(footage: Footage, times: NDArray[np.float64], own: Curve | None) -> F
     """
     size = float(np.clip(footage.speaker.rest[WIDTH] / controls(template())[WIDTH], 0.7, 1.5))
     gain = np.full(len(SHAPE), size, np.float32)
-    spoken = _spoken(footage, times, own)
-    if own is None or not spoken.any():
+    if own is None:
+        return gain
+    spoken = (own.voiced_at(times) > 0.5) & (footage.free > 0.5)
+    if spoken.sum() < ENOUGH:
         return gain
     did, said = footage.said[spoken], own.at(times)[spoken]
     trust = np.clip((_correlations(did, said) - 0.2) / 0.4, 0, 1)
@@ -105,11 +100,11 @@ def fitting(
     It does where the new sound asks for what the clip's own did then, and that sound is this mouth's own. Both
     are told by the same model, whose mistakes are the same in both.
     """
-    spoken = _spoken(footage, clip_times, own)
-    if own is None or not spoken.any():
+    seen = footage.free > 0.5
+    if own is None or (seen & (own.voiced_at(clip_times) > 0.5)).sum() < FEW:
         return np.zeros(len(order), np.float32)
     before = own.at(clip_times)
-    told = _correlations(footage.said[spoken], before[spoken])[OPENING]
+    told = _correlations(footage.said[seen], before[seen])[OPENING]
     off = (np.abs(asked - before[order]) * gain * SHAPE).sum(1)
     step = float(np.median(np.diff(clip_times))) if len(clip_times) > 1 else 0.04
     like = 1 - np.clip((smooth(off, SAME_S / step) - SAME[0]) / (SAME[1] - SAME[0]), 0, 1)
@@ -170,8 +165,7 @@ class Dubbing:
         goal[:, OPENING] = np.minimum(goal[:, OPENING], max(1.3 * speaker.open_most, OPEN_MOST))
         opening = _no_faster(goal[:, OPENING], max(SPEED, _speed(footage, step)) * step)
         goal += (opening - goal[:, OPENING])[:, None] * with_opening()
-        shut = goal[:, OPENING] < SHUT
-        goal[shut, OPENING] = np.minimum(goal[shut, OPENING], speaker.rest[OPENING])
+        goal[goal[:, OPENING] < SHUT, OPENING] = speaker.rest[OPENING]  # lips touch, and none passes through the other
         off = (np.abs(goal - now) * SHAPE).sum(1)
         change = np.clip((off - LIKE[0]) / (LIKE[1] - LIKE[0]), 0, 1)
         change *= 1 - fitting(footage, at, own, order, asked, gain)
@@ -189,7 +183,7 @@ class Dubbing:
         """The mouth laid over each frame, in order, decided a few frames ahead.
 
         As each is handed on, what is wanted of its frame is drawn towards what that mouth does: the less it
-        has to be bent, the straighter its teeth. Lips that are to touch still do.
+        has to be bent, the straighter its teeth. Lips that are to touch do, as that mouth's do.
         """
         footage = self._footage
         if not footage.bank.patches:
@@ -199,10 +193,10 @@ class Dubbing:
         for i, patch in enumerate(self._chosen()):
             wanted = self.wanted[i].copy()
             drawn = DRAWN_LAG * drawn + (1 - DRAWN_LAG) * (patch.controls - wanted) * DRAWN * self.share[i]
-            shut = wanted[OPENING] < SHUT
             self.wanted[i] = wanted + drawn
-            if shut:
-                self.wanted[i, OPENING] = wanted[OPENING]
+            if wanted[OPENING] < SHUT:  # then the line between the lips is that mouth's own, or as thin as can be
+                shown = float(patch.controls[OPENING])
+                self.wanted[i, OPENING] = shown if shown < SHUT else wanted[OPENING]
             yield patch
 
     def _chosen(self) -> Iterator[Patch]:
