@@ -48,7 +48,7 @@ _PLAIN = {"title", "artist", "album_artist", "album", "author", "comment", "copy
 _PLAIN |= {"creation_time", "description", "synopsis", "show", "episode_id", "network", "lyrics", "track", "location"}
 _OF_MP4 = {"handler_name", "vendor_id", "name"}  # what only mp4 says of a track; its name is the title of others
 _INTERLACED = 0x40000 | 0x20000000  # AV_CODEC_FLAG_INTERLACED_DCT and _ME
-_SPARING = "partitions=none"  # a quarter of the time less, at the same quality and size
+_SPARING = "partitions=none:deblock=1,1"  # a quarter of x264's time less, at the same quality, sharpness and size
 _FULL_DISK = (28, 122, 27)  # ENOSPC, EDQUOT, EFBIG
 
 
