@@ -93,7 +93,7 @@ def act(
         loading = None if weights is None else beside.submit(load_network, weights)
         rigged = beside.submit(load_character, character_path, options.character_face, options.ratio)
         try:
-            take = open_take(performance_path, options, tally, pictures=options.side_by_side)
+            take = open_take(performance_path, options, tally, pictures=options.side_by_side, tells="face")
         finally:
             character = rigged.result()  # its own error comes first: it is the first thing the user named
     tally.seconds["prepare"] = time.perf_counter() - begun
