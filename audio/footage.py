@@ -37,6 +37,7 @@ SURVEY_EVERY = 2  # of them that are asked: neighbours say the same
 WORK_PX = 1280  # longer side of the picture that several faces are looked for in
 GLANCE_PX = 640  # and of the one that others are looked for in, beside one who is alone
 SMALL_PX = 200  # a face smaller than this is looked at in full resolution; the mesh sees 128 px of any
+AROUND = 1.3  # sizes of a face to each side that are looked at with it
 LOOK_EVERY = 24  # frames of one who is alone after which others are looked for
 SAMPLED = 1200  # faces kept to learn the speaker's shapes from
 N_PEOPLE = 4  # that are told apart
@@ -438,21 +439,11 @@ class _Person:
     last: FaceMesh | None = None  # in px of the frame
     looks: Floats | None = None  # `looks` of late
     anchors: AnchorTracker = field(default_factory=AnchorTracker)
-    framed: FaceMesh | None = None  # the face as it was when the window that its surroundings are followed in was set
-    window: Box = (0, 0, 0, 0)  # of the view
 
     def follow(self, view: View, face: FaceMesh) -> Anchors | None:
-        """What surrounds a face of a view, in px of the frame; looked at in a window, which a face that leaves it moves."""
-        if self.framed is None or not _within(self.framed, face):
-            self.framed, self.window = face, _window(face, view.rgb.shape)
-            self.anchors.reset()
-        x0, y0, x1, y1 = self.window
-        corner = np.array((x0, y0), np.float32)
-        moved = FaceMesh(face.landmarks - np.array((x0, y0, 0), np.float32))
-        found = self.anchors.follow(view.rgb[y0:y1, x0:x1], moved)
-        return found and replace(
-            found, now=view.in_frame(found.now + corner), then=view.in_frame(found.then + corner)
-        )  # fmt: skip
+        """What surrounds a face of a view, in px of the frame."""
+        found = self.anchors.follow(view.rgb, face)
+        return found and replace(found, now=view.in_frame(found.now), then=view.in_frame(found.then))
 
 
 def watch(
@@ -476,12 +467,12 @@ def watch(
             camera = Camera.of_picture(W, H)
         if not view.goes_on(last):
             for person in people:
-                person.framed = None  # what they follow is of another picture
+                person.anchors.reset()  # what they follow is of another picture
         last = view
         for person, face in zip(people, assign(people, seen), strict=True):
             sighting = Sighting(frame.time, camera, None)
             if face is None:
-                person.framed = None
+                person.anchors.reset()
             else:
                 anchors = person.follow(view, face)
                 person.last = FaceMesh(view.in_frame(face.landmarks))
@@ -505,16 +496,13 @@ def _wanted_px(faces: Sequence[FaceMesh], longer: int, full: int) -> int:
     return WORK_PX if size > 1.3 * SMALL_PX else least
 
 
-AROUND = 1.3  # sizes of a face to each side that its window shows
-
-
 def _window(face: FaceMesh, shape: tuple[int, ...]) -> Box:
     (x, y), half = face.centre, AROUND * face.size
     return max(0, int(x - half)), max(0, int(y - half)), min(shape[1], int(x + half)), min(shape[0], int(y + half))
 
 
 def _within(framed: FaceMesh, face: FaceMesh) -> bool:
-    """Whether a face is still well inside the window set for it, and of that window's size."""
+    """Whether a face is still well inside the window set for it, and of that window's size: the anchors' band too."""
     near = float(np.linalg.norm(face.centre - framed.centre)) < 0.4 * framed.size
     return near and 0.75 < face.size / framed.size < 1.33
 
