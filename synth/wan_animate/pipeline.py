@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+import diffusers
 import numpy as np
 import torch
+import transformers
 from diffusers import BitsAndBytesConfig, PipelineQuantizationConfig, WanAnimatePipeline
 from numpy.typing import NDArray
 from PIL import Image
@@ -97,11 +99,13 @@ class WanAnimate:
 
 def load(folder: Path, options: WanAnimateOptions, device: str) -> WanAnimate:
     """Weights in diffusers' form, checked by `synth.wan_animate.weights`. Raises InputError where they cannot be read."""
+    for library in (diffusers, transformers):
+        library.utils.logging.disable_progress_bar()  # progress is told by who renders
     precision = torch.float32 if device == "cpu" else torch.bfloat16
     try:
         pipeline: SegmentPipeline = SegmentPipeline.from_pretrained(
             folder, local_files_only=True, use_safetensors=True, quantization_config=_quantization(options.quantize),
-            torch_dtype={"default": precision, "vae": torch.float32},
+            dtype={"default": precision, "vae": torch.float32},
         )  # fmt: skip
     except (OSError, ValueError, RuntimeError, ImportError, TypeError, KeyError) as error:  # whatever a part says
         reason = " ".join(str(error).split())[:200]
@@ -128,8 +132,6 @@ def _quantization(quantize: Quantize) -> Any:
     """Of the two models that are too large otherwise, in the forms that their libraries want."""
     if quantize in ("none", "fp8"):
         return None
-    import transformers
-
     how: dict[str, Any] = {"load_in_8bit": True}
     if quantize == "nf4":
         how = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4", "bnb_4bit_compute_dtype": torch.bfloat16}

@@ -16,7 +16,7 @@ from synth.wan_animate.options import WanAnimateOptions
 if TYPE_CHECKING:
     from synth.wan_animate.pipeline import WanAnimate
 
-NEEDS = ("torch", "diffusers", "transformers", "ftfy")
+NEEDS = ("torch", "diffusers", "transformers", "accelerate", "ftfy")
 EXTRA = "pip install understudy[wan-animate]"
 
 
@@ -39,7 +39,6 @@ def check_weights(folder: Path, options: WanAnimateOptions) -> None:
         raise InputError(f"{folder} names parts of {min(strange)}; wanted parts of diffusers and transformers alone")
     needed = {
         **dict.fromkeys(NEEDS, "wan-animate"),
-        **({"accelerate": f"--offload {options.offload}"} if options.offload == "model" else {}),
         **({"bitsandbytes": f"--quantize {options.quantize}"} if options.quantize in ("int8", "nf4") else {}),
     }
     for library, what in needed.items():

@@ -53,7 +53,7 @@ def test_weights_kept_in_eight_bits_make_nearly_the_same_picture(folder: Path) -
 
 
 def test_layers_that_come_when_their_turn_is_make_the_same_picture(folder: Path) -> None:
-    pipeline = SegmentPipeline.from_pretrained(folder, local_files_only=True, low_cpu_mem_usage=False)
+    pipeline = SegmentPipeline.from_pretrained(folder, local_files_only=True)
     place(pipeline, "group", "cpu")
     assert np.array_equal(painted(WanAnimate(pipeline, SMALL.prompt)), painted(load_weights(folder, SMALL)))
 
@@ -61,7 +61,6 @@ def test_layers_that_come_when_their_turn_is_make_the_same_picture(folder: Path)
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU to move them to")
 @pytest.mark.parametrize("offload", ["model", "group"])
 def test_without_a_gpu_there_is_nothing_to_move_weights_to(folder: Path, offload: Any) -> None:
-    pytest.importorskip("accelerate", reason="needs understudy[wan-animate]")
     with pytest.raises(InputError, match=rf"--offload {offload} moves weights to a GPU and back, and there is none"):
         load_weights(folder, WanAnimateOptions(offload=offload))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does, before torch reads it
-for name in ("diffusers", "transformers", "ftfy"):
+for name in ("accelerate", "diffusers", "transformers", "ftfy"):
     pytest.importorskip(name, reason="needs understudy[wan-animate]")
 
 import torch
