@@ -55,6 +55,9 @@ def load_weights(folder: Path, options: WanAnimateOptions) -> WanAnimate:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cpu" and options.offload != "none":
         raise InputError(f"--offload {options.offload} moves weights to a GPU and back, and there is none; wanted none")
+    import transformers
+
+    transformers.utils.logging.set_verbosity_error()  # it warns of how it will read pictures
     from synth.wan_animate.pipeline import load
 
     return load(folder, options, device)
