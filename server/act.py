@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -51,9 +51,11 @@ class ActOptions(TakeOptions):
     camera: tuple[str, ...] = ()  # moves over the take, like zoom:1.2
     side_by_side: bool = False  # the actor on the left of the character
     renderer: str = "warp"  # what draws the character; one of RENDERERS
-    weights: str | None = None  # of the diffusion renderer: packaged ones by name, or a folder; of wan-animate: a folder
+    weights: str | None = (
+        None  # of the diffusion renderer: packaged ones by name, or a folder; of wan-animate: a folder
+    )
     steps: int | None = None  # of those two; None takes the weights' own
-    wan_animate: WanAnimateOptions = WanAnimateOptions()  # but for its steps and seed
+    wan_animate: WanAnimateOptions = field(default_factory=WanAnimateOptions)  # but for its steps and seed
     seed: int = 0  # of a renderer that draws from noise; the warp draws from none
     force: bool = False  # write over an existing file
 

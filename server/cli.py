@@ -171,11 +171,14 @@ def act(
     ] = None,
     steps: Annotated[
         int | None,
-        typer.Option(help="How often --renderer diffusion or wan-animate paints each frame over; its own number without."),
+        typer.Option(
+            help="How often --renderer diffusion or wan-animate paints each frame over; its own number without."
+        ),
     ] = None,
     prompt: Annotated[str, typer.Option(help="wan-animate: what is to be seen, in words.")] = WanAnimateOptions.prompt,
     segment: Annotated[
-        int, typer.Option(help="wan-animate: frames made together, one more than a multiple of 4; fewer need less memory.")
+        int,
+        typer.Option(help="wan-animate: frames made together, one more than a multiple of 4; fewer need less memory."),
     ] = WanAnimateOptions.segment,
     overlap: Annotated[
         int, typer.Option(help="wan-animate: frames of the segment before that each begins with, 1 or 5.")
@@ -184,10 +187,12 @@ def act(
         int, typer.Option(help="wan-animate: pixels of the model's own pictures; fewer are sooner done.")
     ] = WanAnimateOptions.area_px,
     offload: Annotated[
-        str, typer.Option(help="wan-animate: what waits in main memory, not on the GPU: none, model or group (of layers).")
+        str,
+        typer.Option(help="wan-animate: what waits in main memory, not on the GPU: none, model or group (of layers)."),
     ] = WanAnimateOptions.offload,
     quantize: Annotated[
-        str, typer.Option(help="wan-animate: how weights are kept: none, fp8, int8 or nf4 (those two with bitsandbytes).")
+        str,
+        typer.Option(help="wan-animate: how weights are kept: none, fp8, int8 or nf4 (those two with bitsandbytes)."),
     ] = WanAnimateOptions.quantize,
     seed: Annotated[int, typer.Option(help="For renderers that draw from noise; the warp is always the same.")] = 0,
     force: Force = False,

@@ -157,7 +157,9 @@ class House:
         if renderer == "warp":
             return Showing(self.cast.character(name))
         if self.painting is None:
-            raise InputError("the server has no weights for the diffusion renderer; wanted --weights of understudy serve")
+            raise InputError(
+                "the server has no weights for the diffusion renderer; wanted --weights of understudy serve"
+            )
         return Showing(self.cast.character(name), painter=self.painting.painter())
 
     def warm(self) -> None:

@@ -47,9 +47,7 @@ class Painter(Protocol):
 
     def guide(self, guides: Sequence[Guide]) -> Tensor: ...
 
-    def __call__(
-        self, guide: Tensor, references: Tensor, memory: Memory, *, begun: Tensor | None = None
-    ) -> Frames: ...
+    def __call__(self, guide: Tensor, references: Tensor, memory: Memory, *, begun: Tensor | None = None) -> Frames: ...
 
 
 class GuidePipeline(DiffusionPipeline):  # type: ignore[misc]

@@ -35,7 +35,7 @@ def paint_together(painter: Painter, waiting: Sequence[Waiting]) -> list[Frames]
     alike: dict[tuple[object, ...], list[int]] = {}
     for i, one in enumerate(waiting):
         alike.setdefault(one.shape, []).append(i)
-    out = {}
+    out: dict[int, Frames] = {}
     for members in alike.values():
         out.update(zip(members, _call(painter, [waiting[i] for i in members]), strict=True))
     return [out[i] for i in range(len(waiting))]

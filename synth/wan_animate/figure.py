@@ -33,9 +33,11 @@ LIMBS = (
     ("left ankle", "left toe"), ("right ankle", "right toe"),
 )  # fmt: skip
 N_HUES = 18  # once round the circle, a hue a joint and a limb; feet are yellow
-COLOURS = tuple(
-    tuple(round(255 * v) for v in colorsys.hsv_to_rgb(i / N_HUES, 1, 1)) for i in range(N_HUES)
-) + ((200, 200, 0), (100, 100, 0))  # fmt: skip
+COLOURS = (
+    *(tuple(round(255 * v) for v in colorsys.hsv_to_rgb(i / N_HUES, 1, 1)) for i in range(N_HUES)),
+    (200, 200, 0),
+    (100, 100, 0),
+)
 LIMB_SHADE = 0.6  # how bright a limb is beside its joints
 RIGHT_EAR, LEFT_EAR = 234, 454  # landmarks before the ears
 TURNED = 0.42  # sine of the angle by which an ear is turned away, from which on it is hidden: 25 degrees
@@ -127,5 +129,3 @@ def _face(drawn: Drawn, side: int) -> NDArray[np.uint8]:
     if x1 - x0 < 2 or y1 - y0 < 2:  # outside of the picture
         return np.zeros((side, side, 3), np.uint8)
     return np.asarray(cv2.resize(drawn.rgb[y0:y1, x0:x1], (side, side), interpolation=cv2.INTER_LINEAR))
-
-

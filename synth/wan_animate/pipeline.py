@@ -62,7 +62,7 @@ class WanAnimate:
             self._prompt, _ = pipeline.encode_prompt(
                 prompt, do_classifier_free_guidance=False, max_sequence_length=N_TOKENS
             )
-        pipeline.register_modules(text_encoder=None, tokenizer=None)  # a third of all weights, and all they were for
+        pipeline.register_modules(text_encoder=None, tokenizer=None)  # large, and no longer needed
         self._pipeline = pipeline
 
     @property
@@ -109,7 +109,9 @@ def load(folder: Path, options: WanAnimateOptions, device: str) -> WanAnimate:
         )  # fmt: skip
     except (OSError, ValueError, RuntimeError, ImportError, TypeError, KeyError) as error:  # whatever a part says
         reason = " ".join(str(error).split())[:200]
-        raise InputError(f"{folder} cannot be read ({reason}); wanted Wan-Animate's weights as diffusers saves them") from error
+        raise InputError(
+            f"{folder} cannot be read ({reason}); wanted Wan-Animate's weights as diffusers saves them"
+        ) from error
     if options.quantize == "fp8":
         pipeline.transformer.enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=precision)
     place(pipeline, options.offload, device)

@@ -26,6 +26,7 @@ from synth.warp import Drawn, WarpRenderer
 if TYPE_CHECKING:
     from synth.wan_animate.pipeline import WanAnimate
 
+
 @dataclass(frozen=True)
 class Frame:
     """Where a picture lies in the model's: resampled, and its rims continued until the sides are multiples of 16."""

@@ -165,9 +165,7 @@ def samples(path: Path) -> list[tuple[float, bytes]]:
         return [(float(f.time), f.to_ndarray().tobytes()) for f in container.decode(audio=0)]
 
 
-def test_wan_animates_options_are_its_own_and_it_needs_its_weights(
-    portrait: Path, clip: Path, tmp_path: Path
-) -> None:
+def test_wan_animates_options_are_its_own_and_it_needs_its_weights(portrait: Path, clip: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="--renderer wan-animate brings no weights; wanted --weights FOLDER"):
         ActOptions(renderer="wan-animate")
     for renderer in ("warp", "diffusion"):

@@ -42,7 +42,8 @@ class Gated:
         if self.fails:
             raise MemoryError("made to fail")
         self.sizes.append(len(guide))
-        return self.network(guide, references, memory, begun=begun)
+        frames: Frames = self.network(guide, references, memory, begun=begun)
+        return frames
 
 
 class Client:

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +103,7 @@ def test_a_server_with_weights_offers_both_renderers_and_paints_for_who_asks(
         async with LiveClient(server.url, character="eileen", renderer=renderer) as live:
             return live.ready["renderer"], await perform(live, acted)
 
-    (default, plain), (named, same), (painter, painted) = (run(lambda r=r: go(r)) for r in (None, "warp", "diffusion"))
+    (default, plain), (named, same), (painter, painted) = (run(partial(go, r)) for r in (None, "warp", "diffusion"))
     assert (default, named, painter) == ("warp", "warp", "diffusion")
     assert gap(plain, same) < 0.5
     assert all(picture.shape == face.shape for picture in painted)
@@ -121,7 +122,7 @@ def test_the_renderer_changes_in_the_midst_of_a_session_and_all_else_goes_on(
             await live.ask("renderer", "diffusion")
             return before, await perform(live, acted, first=len(before))
 
-    (warped, changed), (_, painted) = (run(lambda first=first: go(first)) for first in ("warp", "diffusion"))
+    (warped, changed), (_, painted) = (run(partial(go, first)) for first in ("warp", "diffusion"))
     assert gap(changed[-3:], painted[-3:]) < 0.5
     assert gap(changed[-1:], warped[-1:]) > 4
 
@@ -138,7 +139,7 @@ def test_sessions_beside_each_other_are_painted_together_and_get_what_they_would
     async def together() -> list[list[Rgb]]:
         return list(await asyncio.gather(*(session(*take) for take in takes)))
 
-    alone = [run(lambda take=take: session(*take)) for take in takes]
+    alone = [run(partial(session, *take)) for take in takes]
     painted, calls = counted(server, "painted"), counted(server, "paintings")
     assert painted == calls, "one at a time"
     beside = run(together)
@@ -177,13 +178,11 @@ def test_without_weights_whoever_asks_is_told_and_the_session_goes_on(without: R
     assert httpx.get(f"http://{without.at}/v1/renderers").json() == ["warp"]
 
     async def in_hello() -> tuple[int, str]:
-        try:
+        with pytest.raises(ConnectionClosed) as caught:
             async with LiveClient(without.url, renderer="diffusion") as live:
                 await live.receive()
-        except ConnectionClosed as closed:
-            assert closed.rcvd is not None
-            return closed.rcvd.code, closed.rcvd.reason
-        raise AssertionError("was let in")
+        assert caught.value.rcvd is not None
+        return caught.value.rcvd.code, caught.value.rcvd.reason
 
     async def later() -> list[dict[str, Any]]:
         async with LiveClient(without.url, character="eileen") as live:

@@ -35,7 +35,7 @@ def stream(made: GuidePipeline, seed: int, *, T: int = 1, n_references: int = 1)
 def gap(one: Frames, other: Frames) -> float:
     pairs = [(one.pictures, other.pictures), (one.memory.noise, other.memory.noise)]
     pairs += [p for a, b in zip(one.memory.left, other.memory.left, strict=True) for p in zip(a, b, strict=True)]
-    return max((a - b).abs().max().item() for a, b in pairs)
+    return float(max((a - b).abs().max() for a, b in pairs))
 
 
 def test_painted_together_is_as_painted_alone_whatever_waits_beside() -> None:

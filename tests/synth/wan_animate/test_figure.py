@@ -79,9 +79,7 @@ def test_the_head_moves_its_joints_and_the_body_stays_or_follows_a_little(
     assert rest.joints.shape == later.joints.shape == (20, 2)
 
 
-def test_an_ear_that_is_turned_away_is_not_drawn(
-    figures: Figures, warp: WarpRenderer, performed: Performed
-) -> None:
+def test_an_ear_that_is_turned_away_is_not_drawn(figures: Figures, warp: WarpRenderer, performed: Performed) -> None:
     motion = performed(1)[0].motion
     for degrees, seen in ((0, (True, True)), (40, None), (-40, None)):
         figure = shown(figures, warp, turned(motion, degrees))

@@ -11,14 +11,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+pytest.importorskip("transformers", reason="needs understudy[wan-animate]")
+
+import torch
+
 from runtime.errors import InputError
 from synth.wan_animate.options import WanAnimateOptions
+from synth.wan_animate.pipeline import SegmentPipeline, WanAnimate, place
 from synth.wan_animate.weights import check_weights, load_weights
 from tests.synth.wan_animate.tiny import FACE_PX, save
-
-import torch  # noqa: I001
-
-from synth.wan_animate.pipeline import SegmentPipeline, WanAnimate, place
 
 SMALL = WanAnimateOptions(steps=2, segment=5, area_px=48 * 48)
 
@@ -118,7 +119,11 @@ def test_a_library_that_is_missing_is_named(folder: Path, monkeypatch: pytest.Mo
     there = __import__("importlib.util").util.find_spec
     for missing, options, says in (
         ("transformers", SMALL, r"wan-animate needs transformers, .* pip install understudy\[wan-animate\]"),
-        ("bitsandbytes", WanAnimateOptions(quantize="nf4"), "--quantize nf4 needs bitsandbytes, .* pip install bitsandbytes"),
+        (
+            "bitsandbytes",
+            WanAnimateOptions(quantize="nf4"),
+            "--quantize nf4 needs bitsandbytes, .* pip install bitsandbytes",
+        ),
     ):
         monkeypatch.setattr(
             "synth.wan_animate.weights.find_spec",

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tests.synth.wan_animate.tiny import FACE_PX, save
+pytest.importorskip("transformers", reason="needs understudy[wan-animate]")
 
-import torch  # noqa: I001
+import torch
 from diffusers import WanAnimatePipeline
 from PIL import Image
 
@@ -24,6 +24,7 @@ from synth.wan_animate.options import WanAnimateOptions
 from synth.wan_animate.pipeline import Memory, Painted, WanAnimate
 from synth.wan_animate.renderer import Frame, WanAnimateRenderer
 from synth.wan_animate.weights import load_weights
+from tests.synth.wan_animate.tiny import FACE_PX, save
 
 Rgb = NDArray[np.uint8]
 SMALL = WanAnimateOptions(steps=2, segment=5, area_px=32 * 32)
@@ -107,7 +108,9 @@ def test_pose_and_face_both_move_the_picture(hero: Character, performed: Perform
     assert not np.array_equal(pictures[0], pictures[2])
 
 
-def test_every_cue_gets_its_shot_in_its_order_and_size(hero: Character, performed: Performed, model: WanAnimate) -> None:
+def test_every_cue_gets_its_shot_in_its_order_and_size(
+    hero: Character, performed: Performed, model: WanAnimate
+) -> None:
     renderer, cues = WanAnimateRenderer(hero, model, SMALL), performed(12)
     counts = [len(renderer.push(cue)) for cue in cues]
     assert counts == [0, 0, 0, 0, 5, 0, 0, 0, 4, 0, 0, 0], "the first segment whole, then less what overlaps"

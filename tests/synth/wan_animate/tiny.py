@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does, before torch reads it
-for name in ("accelerate", "diffusers", "transformers", "ftfy"):
-    pytest.importorskip(name, reason="needs understudy[wan-animate]")
+pytest.importorskip("diffusers", reason="needs understudy[wan-animate]")
+pytest.importorskip("transformers", reason="needs understudy[wan-animate]")
+pytest.importorskip("accelerate", reason="needs understudy[wan-animate]")
+pytest.importorskip("ftfy", reason="needs understudy[wan-animate]")
 
 import torch
 from diffusers import (
