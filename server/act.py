@@ -103,7 +103,7 @@ def act(
         loading = beside.submit(load)
         rigged = beside.submit(load_character, character_path, options.character_face, options.ratio)
         try:
-            take = open_take(performance_path, options, tally, pictures=options.side_by_side)
+            take = open_take(performance_path, options, tally, pictures=options.side_by_side, tells="face")
         finally:
             character = rigged.result()  # its own error comes first: it is the first thing the user named
     tally.seconds["prepare"] = time.perf_counter() - begun
