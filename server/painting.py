@@ -12,43 +12,36 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from synth.diffusion.guide import Guide, Reference
+from synth.diffusion.guide import Reference
 from synth.diffusion.renderer import PACKAGED, find_weights, load_network
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from synth.diffusion.pipeline import Frames, Memory, Painter
+    from synth.diffusion.pipeline import Frames, GuidePipeline, Memory
     from synth.diffusion.together import Waiting
 
 FOR_LIVE = ("turbo", "base")  # of the packaged weights, the first that there are: one step is sooner done than four
 
 
 class Shared:
-    """A painter for any number of threads."""
+    """A pipeline for any number of threads. What is not the network's work is the pipeline's own."""
 
-    def __init__(self, painter: Painter) -> None:
-        self._painter = painter
+    def __init__(self, pipeline: GuidePipeline) -> None:
+        self._pipeline = pipeline
         self._lock = threading.Lock()
         self._waiting: list[tuple[Waiting, Future[Frames]]] = []
         self._caller = ThreadPoolExecutor(1, thread_name_prefix="paint")
         self.n_calls = 0
         self.n_painted = 0  # of which one call may be several
 
-    @property
-    def unet(self) -> Any:
-        return self._painter.unet
-
-    def begin(self, n: int, side: int, *, steps: int | None = None, seed: int = 0) -> Memory:
-        return self._caller.submit(self._painter.begin, n, side, steps=steps, seed=seed).result()
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._pipeline, name)
 
     def references(self, shown: Sequence[Reference]) -> Tensor:
-        return self._caller.submit(self._painter.references, shown).result()
-
-    def guide(self, guides: Sequence[Guide]) -> Tensor:
-        return self._painter.guide(guides)
+        return self._caller.submit(self._pipeline.references, shown).result()
 
     def __call__(self, guide: Tensor, references: Tensor, memory: Memory, *, begun: Tensor | None = None) -> Frames:
         """What the network makes of it, when its turn has come. Raises what the network raises."""
@@ -71,7 +64,7 @@ class Shared:
         self.n_calls += 1
         self.n_painted += len(taken)
         try:
-            done = paint_together(self._painter, [waiting for waiting, _ in taken])
+            done = paint_together(self._pipeline, [waiting for waiting, _ in taken])
         except Exception as error:  # each session tells of it, and ends
             for _, frames in taken:
                 frames.set_exception(error)
@@ -88,12 +81,12 @@ class Painting:
         self._loading = threading.Lock()
         self._shared: Shared | None = None
 
-    def painter(self) -> Shared:
-        """Raises InputError for weights that cannot be read."""
+    def painter(self) -> GuidePipeline:
+        """It stands in a pipeline's place. Raises InputError for weights that cannot be read."""
         with self._loading:
             if self._shared is None:
                 self._shared = Shared(_load(self._weights))
-            return self._shared
+            return cast("GuidePipeline", self._shared)
 
     def counts(self) -> dict[str, int]:
         made = self._shared
@@ -115,10 +108,10 @@ def open_painting(weights: str | None, *, wanted: bool) -> Painting | None:
     return painting
 
 
-def _load(weights: Path) -> Painter:
-    network = load_network(weights)
-    if network.device.type == "cpu":
+def _load(weights: Path) -> GuidePipeline:
+    pipeline = load_network(weights)
+    if pipeline.device.type == "cpu":
         import torch
 
         torch.set_num_threads(os.cpu_count() or 1)  # the command line's are 1, which is right for small matrices only
-    return network
+    return pipeline

@@ -25,7 +25,7 @@ from synth.rig import Character
 from synth.warp import WarpRenderer
 
 if TYPE_CHECKING:
-    from synth.diffusion.pipeline import Painter
+    from synth.diffusion.pipeline import GuidePipeline
 
 LEARN = (8, 45, 240)  # faces seen after which the performer's neutral is looked at again
 CHANGE_S = 0.6  # how long going over to a better neutral, or to another view, takes
@@ -172,7 +172,7 @@ class LiveCamera(VirtualCamera):
 class Showing:
     """Seen -> the character's pictures, painted over where there is a painter; at rest until a face has been seen."""
 
-    def __init__(self, character: Character, intensity: float = 3.0, *, painter: Painter | None = None) -> None:
+    def __init__(self, character: Character, intensity: float = 3.0, *, painter: GuidePipeline | None = None) -> None:
         self.character = character
         self._camera = LiveCamera(character)
         self._renderer: WarpRenderer | DiffusionRenderer = (

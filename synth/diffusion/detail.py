@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from synth.diffusion.model import RGB
-from synth.diffusion.pipeline import Memory, Painter
+from synth.diffusion.pipeline import GuidePipeline, Memory
 
 OVERLAP = 0.25  # of a tile, with the next
 
@@ -43,7 +43,7 @@ class Tiles:
 class Detail:
     """Guides at a larger side, and the frames as painted at the network's -> the frames at the larger side."""
 
-    def __init__(self, pipeline: Painter, whole: int, *, steps: int | None, seed: int) -> None:
+    def __init__(self, pipeline: GuidePipeline, whole: int, *, steps: int | None, seed: int) -> None:
         self._pipeline = pipeline
         self._tiles = Tiles(pipeline.unet.config.side, whole)
         memory = pipeline.begin(1, self._tiles.side, steps=steps, seed=seed)

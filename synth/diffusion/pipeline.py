@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -33,21 +33,6 @@ class Memory:
 class Frames:
     pictures: Tensor  # [B, T, 3, S, S], -1..1
     memory: Memory  # for the frames that follow
-
-
-class Painter(Protocol):
-    """What paints, as a renderer knows it: `GuidePipeline`, or what stands before one for several threads."""
-
-    @property
-    def unet(self) -> Any: ...
-
-    def begin(self, n: int, side: int, *, steps: int | None = None, seed: int = 0) -> Memory: ...
-
-    def references(self, shown: Sequence[Reference]) -> Tensor: ...
-
-    def guide(self, guides: Sequence[Guide]) -> Tensor: ...
-
-    def __call__(self, guide: Tensor, references: Tensor, memory: Memory, *, begun: Tensor | None = None) -> Frames: ...
 
 
 class GuidePipeline(DiffusionPipeline):  # type: ignore[misc]

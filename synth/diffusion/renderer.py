@@ -20,7 +20,7 @@ from synth.warp import Drawn, WarpRenderer
 
 if TYPE_CHECKING:
     from synth.diffusion.model import FaceUNet
-    from synth.diffusion.pipeline import GuidePipeline, Painter
+    from synth.diffusion.pipeline import GuidePipeline
 
 PACKAGED = Path(__file__).parent / "weights"  # a folder a network: base, turbo
 MOST_REFERENCES = 4
@@ -99,7 +99,7 @@ class DiffusionRenderer:
     def __init__(
         self,
         character: Character,
-        pipeline: Painter,
+        pipeline: GuidePipeline,
         options: DiffusionOptions,
         camera: VirtualCamera | None = None,
     ) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from synth.diffusion.pipeline import Frames, Memory, Painter
+from synth.diffusion.pipeline import Frames, GuidePipeline, Memory
 
 
 @dataclass(frozen=True)
@@ -30,23 +30,23 @@ class Waiting:
         return self.guide.shape, self.references.shape, len(self.memory.left), self.begun is None
 
 
-def paint_together(painter: Painter, waiting: Sequence[Waiting]) -> list[Frames]:
+def paint_together(pipeline: GuidePipeline, waiting: Sequence[Waiting]) -> list[Frames]:
     """The frames of each, in the same order."""
     alike: dict[tuple[object, ...], list[int]] = {}
     for i, one in enumerate(waiting):
         alike.setdefault(one.shape, []).append(i)
     out: dict[int, Frames] = {}
     for members in alike.values():
-        out.update(zip(members, _call(painter, [waiting[i] for i in members]), strict=True))
+        out.update(zip(members, _call(pipeline, [waiting[i] for i in members]), strict=True))
     return [out[i] for i in range(len(waiting))]
 
 
-def _call(painter: Painter, alike: Sequence[Waiting]) -> list[Frames]:
+def _call(pipeline: GuidePipeline, alike: Sequence[Waiting]) -> list[Frames]:
     if len(alike) == 1:
         (one,) = alike
-        return [painter(one.guide, one.references, one.memory, begun=one.begun)]
+        return [pipeline(one.guide, one.references, one.memory, begun=one.begun)]
     begun = [one.begun for one in alike if one.begun is not None]
-    frames = painter(
+    frames = pipeline(
         torch.cat([one.guide for one in alike]),
         torch.cat([one.references for one in alike], 2),
         _joined([one.memory for one in alike]),

@@ -75,7 +75,7 @@ def until(what: Callable[[], bool]) -> None:
 def test_sessions_that_wait_at_the_same_moment_are_painted_in_one_call() -> None:
     made = pipeline(S)
     gated = Gated(made)
-    shared = Shared(gated)
+    shared = Shared(gated)  # type: ignore[arg-type]
     clients = [Client(shared, seed) for seed in range(4)]
     with ThreadPoolExecutor(4) as sessions:
         first = sessions.submit(clients[0].next)
@@ -110,7 +110,7 @@ def test_every_session_gets_its_own_pictures_in_its_own_order() -> None:
 
 def test_a_call_that_fails_is_told_to_who_waits_and_the_next_goes_on() -> None:
     gated = Gated(pipeline(S))
-    shared = Shared(gated)
+    shared = Shared(gated)  # type: ignore[arg-type]
     client = Client(shared, 1)
     gated.go.release()
     gated.fails = True
