@@ -10,9 +10,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,11 +52,14 @@ class ActOptions(TakeOptions):
     camera: tuple[str, ...] = ()  # moves over the take, like zoom:1.2
     side_by_side: bool = False  # the actor on the left of the character
     renderer: str = "warp"  # what draws the character; one of RENDERERS
-    weights: str | None = (
-        None  # of the diffusion renderer: packaged ones by name, or a folder; of wan-animate: a folder
-    )
-    steps: int | None = None  # of those two; None takes the weights' own
-    wan_animate: WanAnimateOptions = field(default_factory=WanAnimateOptions)  # but for its steps and seed
+    weights: str | None = None  # of diffusion: packaged ones by name, or a folder; of wan-animate: a folder
+    steps: int | None = None  # of those two; None takes their own, as in what follows
+    prompt: str | None = None  # of wan-animate, as the others down to quantize: see WanAnimateOptions
+    segment: int | None = None
+    overlap: int | None = None
+    area: int | None = None  # px
+    offload: str | None = None
+    quantize: str | None = None
     seed: int = 0  # of a renderer that draws from noise; the warp draws from none
     force: bool = False  # write over an existing file
 
@@ -70,12 +74,14 @@ class ActOptions(TakeOptions):
             raise ValueError("--weights and --steps are not for the warp; wanted --renderer diffusion or wan-animate")
         if self.renderer == "wan-animate" and self.weights is None:
             raise ValueError("--renderer wan-animate brings no weights; wanted --weights FOLDER")
-        if self.renderer != "wan-animate" and self.wan_animate != WanAnimateOptions():
+        alone = (self.prompt, self.segment, self.overlap, self.area, self.offload, self.quantize)
+        if self.renderer != "wan-animate" and any(given is not None for given in alone):
             raise ValueError(
                 f"--prompt, --segment, --overlap, --area, --offload and --quantize are not for the {self.renderer}; "
                 "wanted --renderer wan-animate"
             )
         DiffusionOptions(steps=self.steps, seed=self.seed)
+        _for_wan_animate(self)
         if self.ratio is not None:
             size_of(self.ratio)
         for move in self.camera:
@@ -158,8 +164,7 @@ def _loading(options: ActOptions, character: Path) -> Callable[[], Make]:
         return lambda: _diffusion(weights, options)
     if options.renderer == "wan-animate":
         assert options.weights is not None
-        folder, steps = Path(options.weights), options.wan_animate.steps if options.steps is None else options.steps
-        how = replace(options.wan_animate, steps=steps, seed=options.seed)
+        folder, how = Path(options.weights), _for_wan_animate(options)
         check_weights(folder, how)
         return lambda: _wan_animate(folder, how)
     return lambda: WarpRenderer
@@ -182,6 +187,14 @@ def _diffusion(weights: Path, options: ActOptions) -> Make:
         torch.set_num_threads(os.cpu_count() or 1)  # unlike our own matrices, these are large enough to share
     painting = DiffusionOptions(steps=options.steps, chunk=1 if on_cpu else 8, seed=options.seed)
     return lambda character, camera: DiffusionRenderer(character, network, painting, camera)
+
+
+def _for_wan_animate(options: ActOptions) -> WanAnimateOptions:
+    given: dict[str, Any] = {
+        "steps": options.steps, "prompt": options.prompt, "segment": options.segment, "overlap": options.overlap,
+        "area_px": options.area, "offload": options.offload, "quantize": options.quantize,
+    }  # fmt: skip
+    return WanAnimateOptions(seed=options.seed, **{name: value for name, value in given.items() if value is not None})
 
 
 def _wan_animate(folder: Path, how: WanAnimateOptions) -> Make:

@@ -175,25 +175,33 @@ def act(
             help="How often --renderer diffusion or wan-animate paints each frame over; its own number without."
         ),
     ] = None,
-    prompt: Annotated[str, typer.Option(help="wan-animate: what is to be seen, in words.")] = WanAnimateOptions.prompt,
+    prompt: Annotated[
+        str | None,
+        typer.Option(help=f'wan-animate: what is to be seen, in words; "{WanAnimateOptions.prompt}" without.'),
+    ] = None,
     segment: Annotated[
-        int,
-        typer.Option(help="wan-animate: frames made together, one more than a multiple of 4; fewer need less memory."),
-    ] = WanAnimateOptions.segment,
+        int | None,
+        typer.Option(
+            help="wan-animate: frames made together, one more than a multiple of 4; fewer need less memory; "
+            f"{WanAnimateOptions.segment} without."
+        ),
+    ] = None,
     overlap: Annotated[
-        int, typer.Option(help="wan-animate: frames of the segment before that each begins with, 1 or 5.")
-    ] = WanAnimateOptions.overlap,
+        int | None,
+        typer.Option(help="wan-animate: frames of the segment before that each begins with: 1, as without, or 5."),
+    ] = None,
     area: Annotated[
-        int, typer.Option(help="wan-animate: pixels of the model's own pictures; fewer are sooner done.")
-    ] = WanAnimateOptions.area_px,
+        int | None,
+        typer.Option(help=f"wan-animate: pixels of the model's own pictures; {WanAnimateOptions.area_px} without."),
+    ] = None,
     offload: Annotated[
-        str,
+        str | None,
         typer.Option(help="wan-animate: what waits in main memory, not on the GPU: none, model or group (of layers)."),
-    ] = WanAnimateOptions.offload,
+    ] = None,
     quantize: Annotated[
-        str,
+        str | None,
         typer.Option(help="wan-animate: how weights are kept: none, fp8, int8 or nf4 (those two with bitsandbytes)."),
-    ] = WanAnimateOptions.quantize,
+    ] = None,
     seed: Annotated[int, typer.Option(help="For renderers that draw from noise; the warp is always the same.")] = 0,
     force: Force = False,
     quiet: Quiet = False,
@@ -208,9 +216,7 @@ def act(
         options = ActOptions(
             intensity=intensity, face=face, character_face=character_face, sound=sound, profile=profile, start=seconds(start), end=seconds(end),
             ratio=ratio, camera=tuple(camera or ()), fps=rate(fps), side_by_side=side_by_side, renderer=renderer, weights=weights, steps=steps, seed=seed, force=force,
-            wan_animate=WanAnimateOptions(
-                prompt=prompt, segment=segment, overlap=overlap, area_px=area, offload=offload, quantize=quantize,  # type: ignore[arg-type]
-            ),
+            prompt=prompt, segment=segment, overlap=overlap, area=area, offload=offload, quantize=quantize,
         )  # fmt: skip
     with Report("act", quiet=quiet, json=json) as report:
         report.done(output, render(character, performance, output, options, report.progress))

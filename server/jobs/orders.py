@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from runtime.errors import InputError
 from server.act import ActOptions
@@ -139,10 +139,6 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         return _record(wanted, value, where)
     if get_origin(wanted) is tuple and isinstance(value, list | tuple):
         return tuple(_value(get_args(wanted)[0], v, where) for v in value)
-    if get_origin(wanted) is Literal:
-        if value in get_args(wanted):
-            return value
-        raise InputError(f"{where} is {value!r}; wanted {', '.join(get_args(wanted))}")
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if wanted is Path and isinstance(value, str):
         return Path(value)

@@ -22,8 +22,8 @@ class WanAnimateOptions:
     quantize: Quantize = "none"  # how the large models' weights are kept
 
     def __post_init__(self) -> None:
-        if not 1 <= self.steps <= 1000:
-            raise ValueError(f"steps is {self.steps}, wanted 1 to 1000")
+        if not 1 <= self.steps <= 100:
+            raise ValueError(f"steps is {self.steps}, wanted 1 to 100")
         if self.overlap not in (1, 5):
             raise ValueError(f"--overlap is {self.overlap}, wanted 1 or 5")
         if self.segment % 4 != 1 or self.segment <= 2 * self.overlap:

@@ -15,7 +15,6 @@ from runtime.errors import InputError
 from runtime.records import N_EXPRESSION, N_LANDMARKS, Motion
 from runtime.video import VideoReader
 from server.act import ActOptions, act, at_rate
-from synth.wan_animate.options import WanAnimateOptions
 
 
 def motion(time: Fraction) -> Motion:
@@ -170,7 +169,9 @@ def test_wan_animates_options_are_its_own_and_it_needs_its_weights(portrait: Pat
         ActOptions(renderer="wan-animate")
     for renderer in ("warp", "diffusion"):
         with pytest.raises(ValueError, match=f"--quantize are not for the {renderer}; wanted --renderer wan-animate"):
-            ActOptions(renderer=renderer, wan_animate=WanAnimateOptions(quantize="fp8"))
+            ActOptions(renderer=renderer, quantize="fp8")
+    with pytest.raises(ValueError, match="--quantize is 'q4'; wanted none, fp8, int8, nf4"):
+        ActOptions(renderer="wan-animate", weights="w", quantize="q4")
     with pytest.raises(InputError, match="holds no weights; wanted Wan-Animate's as diffusers saves them"):
         render(portrait, clip, tmp_path / "out.mp4", renderer="wan-animate", weights=str(tmp_path))
     assert not list(tmp_path.iterdir())
