@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -306,13 +306,16 @@ def sessions(folder: Path, seconds: float, n_sessions: int = SESSIONS, fps: int 
     """Live sessions that share one network, each sent so many frames a second."""
     import torch
 
+    from server.painting import Shared
     from synth.diffusion.engines import run_by
+    from synth.diffusion.pipeline import GuidePipeline
     from synth.diffusion.renderer import DiffusionOptions, DiffusionRenderer
 
     hero, cues = performing(folder, 300)
     pipeline = pipeline_of("turbo", "cuda" if torch.cuda.is_available() else "cpu")
     run_by(pipeline, "auto", n_sessions)
-    renderers = [DiffusionRenderer(hero, pipeline, DiffusionOptions()) for _ in range(n_sessions)]
+    shared = cast(GuidePipeline, Shared(pipeline))
+    renderers = [DiffusionRenderer(hero, shared, DiffusionOptions()) for _ in range(n_sessions)]
     delays: list[list[float]] = [[] for _ in renderers]
     begin = time.perf_counter() + 0.5
 

@@ -56,7 +56,7 @@ class _Recording:
                 network(**self._given)
         torch.cuda.current_stream().wait_stream(aside)
         self._graph = torch.cuda.CUDAGraph()
-        with torch.no_grad(), torch.cuda.graph(self._graph):
+        with torch.no_grad(), torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
             self._made = dict(network(**self._given))
 
     def replay(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

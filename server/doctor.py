@@ -218,11 +218,12 @@ def _accelerators() -> Iterator[Check]:
     else:
         yield _optional("torch", _torch, "reinstall torch")
         yield _optional("CUDA", _cuda, "needs an NVIDIA GPU, its driver and a CUDA build of torch")
-    if find_spec("diffusers") is None:
-        remedy = "pip install 'understudy[diffusion]', for --renderer diffusion"
-        yield Check("diffusers", False, "not installed", False, remedy)
-    else:
-        yield _optional("diffusers", _diffusers, "reinstall diffusers")
+    for package, renderer in (("diffusers", "diffusion"), ("transformers", "wan-animate")):
+        if find_spec(package) is None:
+            remedy = f"pip install 'understudy[{renderer}]', for --renderer {renderer}"
+            yield Check(package, False, "not installed", False, remedy)
+        else:
+            yield _optional(package, lambda package=package: _imported(package), f"reinstall {package}")  # type: ignore[misc]
     yield from _engines()
 
 
@@ -273,10 +274,10 @@ def _optional(name: str, part: Callable[[], str], remedy: str) -> Check:
     return Check(check.name, check.ok, check.found, False, check.remedy)
 
 
-def _diffusers() -> str:
-    import diffusers
+def _imported(package: str) -> str:
+    from importlib import import_module
 
-    return str(diffusers.__version__)
+    return str(getattr(import_module(package), "__version__", "found"))
 
 
 def _torch() -> str:

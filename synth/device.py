@@ -126,18 +126,18 @@ class DeviceWarp:
         moving = warp.moving
         self._warp, self._device = warp, device
         self._texture = self._sent(moving.texture).permute(2, 0, 1)[None].float()  # [1, 4, h', w']
-        self._source, self._behind = self._sent(moving.source), self._sent(moving.behind)
-        self._triangles = self._sent(moving.triangles).long()
-        self._rgb, self._opacity = self._sent(warp.character.rgb), self._sent(warp.opacity)
+        self._source, self._triangles = self._sent(moving.source), self._sent(moving.triangles).long()
+        self._bare, self._around = self._sent(moving.bare), self._sent(moving.around)
         self._corner = np.array((moving.left, moving.top), np.float32)
+        self._part = (slice(moving.top, moving.bottom), slice(moving.left, moving.right))
 
     def draw(self, motion: Motion) -> DeviceDrawn:
-        warp, part = self._warp, self._warp.moving.part
+        warp, part = self._warp, self._part
         target, depth = warp.vertices(motion.head, motion.face)
         over = self._person(self._sent(target - self._corner), self._sent(depth))
-        alpha, under = over[..., 3:].int(), self._behind.int()
+        rgb, opacity = self._bare.clone(), self._around.clone()
+        alpha, under = over[..., 3:].int(), rgb[part].int()
         mixed = under + torch.div((over[..., :3].int() - under) * alpha + 127, 255, rounding_mode="floor")
-        rgb, opacity = self._rgb.clone(), self._opacity.clone()
         rgb[part], opacity[part] = mixed.to(torch.uint8), over[..., 3]
         canvas = DeviceCanvas(rgb, torch.zeros_like(opacity))
         landmarks = warp.paint(canvas, motion, target)
@@ -145,7 +145,7 @@ class DeviceWarp:
 
     def _person(self, target: Tensor, depth: Tensor) -> Tensor:
         """The person in the moving part of the picture [h, w, 4] uint8, with their opacity."""
-        h, w = self._behind.shape[:2]
+        h, w = self._bare[self._part].shape[:2]
         hits = rasterise(target, depth, self._triangles, h, w)
         at = carried(hits, self._source, self._triangles) - 0.5
         at = torch.round(at * SUBPIXELS) / SUBPIXELS

@@ -18,6 +18,7 @@ from perfcap.landmarks import INNER_LIPS, INNER_LIPS_LOWER, INNER_LIPS_UPPER, LI
 from runtime.records import N_FACE, Cue, Motion, Shot
 from synth.camera import VirtualCamera
 from synth.eyes import EYES, Eye, curve, opening, polygon
+from synth.glasses import Glasses, find_glasses, without
 from synth.mouth import Interior, MouthInterior, MouthPalette, palette_from_picture
 from synth.raster import FAR, Canvas, lay_over, rasterise
 from synth.rig import FIRST_GRID, LASHES, NECK, Character, lid_rows, smoothstep
@@ -170,22 +171,19 @@ class Drawn:
     landmarks: NDArray[np.float32]  # [478, 2] px
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Moving:
     """The part of a picture outside of which nothing moves, ready to be drawn."""
 
     left: int  # px of the picture
     top: int
-    texture: NDArray[np.uint8]  # [h', w', 4], the person with their opacity, `fine` times as large as the part
+    right: int
+    bottom: int
+    texture: NDArray[np.uint8]  # [h, w, 4], the person in that part with their opacity, once or twice as fine
     source: NDArray[np.float32]  # [V, 2] px of the texture, where each vertex takes its colour
     triangles: NDArray[np.int32]  # [T, 3], those that may show anything
-    behind: NDArray[np.uint8]  # [h, w, 3]
-
-    @property
-    def part(self) -> tuple[slice, slice]:
-        """Where it lies in the picture."""
-        h, w = self.behind.shape[:2]
-        return slice(self.top, self.top + h), slice(self.left, self.left + w)
+    bare: NDArray[np.uint8]  # [H, W, 3], the whole picture, in that part without the person
+    around: NDArray[np.uint8]  # [H, W], the person's opacity, in that part none
 
 
 class WarpRenderer:
@@ -196,6 +194,11 @@ class WarpRenderer:
 
         self.character = character
         self._camera = camera
+        worn = find_glasses(character.rgb, character.landmarks)
+        self._glasses: Glasses | None = None
+        if worn is not None:
+            self._glasses = Glasses(character.rgb, worn, character.camera, character.head, character.face)
+            character = replace(character, rgb=self._glasses.clean, person=without(character.person, worn))
         skin = character.skin
         self._skin = skin
         grid = skin.points[FIRST_GRID:]
@@ -203,20 +206,23 @@ class WarpRenderer:
         self._rest_grid = character.camera.project(place(character.head, self._grid_local))
         self._rest_neck = character.camera.project(place(character.head, NECK[None]))
         low, high = np.floor(grid.min(0)).astype(int), np.ceil(grid.max(0)).astype(int)
-        part = (slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0])))
-        self.opacity = (character.alpha * 255 + 0.5).astype(np.uint8)  # [H, W], the person's in their own picture
-        texture = np.dstack((character.person[part], self.opacity[part]))
+        left, top, right, bottom = (int(v) for v in (*low, *high))
+        part = (slice(top, bottom), slice(left, right))
+        opacity = (character.alpha * 255 + 0.5).astype(np.uint8)
+        texture = np.dstack((character.person[part], opacity[part]))
+        bare, around = character.rgb.copy(), opacity.copy()
+        bare[part], around[part] = character.behind[part], 0
         # Bilinear sampling of a picture twice as fine is nearly as sharp as bicubic and several times as fast.
         fine = 2 if texture.shape[0] * texture.shape[1] <= FINE_PX else 1
         corner = low.astype(np.float32)
         self.moving = Moving(
-            left=int(low[0]),
-            top=int(low[1]),
+            left=left, top=top, right=right, bottom=bottom,
             texture=np.asarray(cv2.resize(texture, None, fx=fine, fy=fine, interpolation=cv2.INTER_LANCZOS4)),
             source=(skin.points - corner) * np.float32(fine),
             triangles=skin.triangles[shows(skin.points - corner, skin.triangles, texture[..., 3])],
-            behind=np.ascontiguousarray(character.behind[part]),
-        )
+            bare=bare, around=around,
+        )  # fmt: skip
+        self._drawn = np.unique(self.moving.triangles)
         self._eyes = [Eye(character, parts, skin) for parts in EYES]
         self._mouth = Mouth(character)
 
@@ -264,35 +270,45 @@ class WarpRenderer:
 
     def draw(self, motion: Motion) -> Drawn:
         """One picture and what is known of it, before any camera films it."""
-        moving = self.moving
         target, depth = self.vertices(motion.head, motion.face)
-        over = self._person(target - np.array((moving.left, moving.top), np.float32), depth)
-        view = moving.behind.copy()
+        part, over = self._person(target, depth)
+        rgb, opacity = self.moving.bare.copy(), self.moving.around.copy()
+        view = rgb[part].copy()
         lay_over(view, over)
-        rgb, opacity = self.character.rgb.copy(), self.opacity.copy()
-        rgb[moving.part], opacity[moving.part] = view, over[..., 3]
+        rgb[part], opacity[part] = view, over[..., 3]
         canvas = Canvas(rgb, np.zeros_like(opacity))
         landmarks = self.paint(canvas, motion, target)
         return Drawn(rgb, opacity, canvas.painted, target, depth, landmarks)
 
     def paint(self, canvas: Canvas, motion: Motion, target: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Mouth and eyes over a picture whose vertices [V, 2] px are given; returns its landmarks [478, 2] px."""
+        """Mouth, eyes and glasses over a picture whose vertices [V, 2] px are given; returns its landmarks [478, 2] px."""
         landmarks = self.character.camera.project(place(motion.head, motion.face))
         self._mouth.draw(canvas, landmarks, motion)
         for eye in self._eyes:
             eye.draw(canvas, landmarks, target)
+        if self._glasses is not None:
+            self._glasses.draw(canvas, landmarks, motion)
         return landmarks
 
-    def _person(self, target: NDArray[np.float32], depth: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """The person in the moving part of the picture [h, w, 4], with their opacity."""
+    def _person(
+        self, target: NDArray[np.float32], depth: NDArray[np.float32]
+    ) -> tuple[tuple[slice, slice], NDArray[np.uint8]]:
+        """The part of the picture that the person is in, and them in it [h, w, 4], with their opacity."""
         import cv2
 
         moving = self.moving
-        sampling = np.full((*moving.behind.shape[:2], 2), OUTSIDE, np.float32)
+        low, high = (moving.left, moving.top), (moving.right, moving.bottom)
+        reach = target[self._drawn]
+        x0, y0 = (int(v) for v in np.clip(np.floor(reach.min(0)), low, high))
+        x1, y1 = (int(v) for v in np.clip(np.ceil(reach.max(0)), low, high))
+        sampling = np.full((y1 - y0, x1 - x0, 2), OUTSIDE, np.float32)
         nearest = np.full(sampling.shape[:2], FAR, np.float32)
-        rasterise(target, moving.source, depth, moving.triangles, sampling, nearest)
-        over = cv2.remap(moving.texture, sampling, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
-        return np.asarray(over, np.uint8)
+        over = np.zeros((*nearest.shape, 4), np.uint8)
+        if nearest.size:
+            corner = np.array((x0, y0), np.float32)
+            rasterise(target - corner, moving.source, depth, moving.triangles, sampling, nearest)
+            cv2.remap(moving.texture, sampling, None, cv2.INTER_LINEAR, over, cv2.BORDER_CONSTANT)
+        return (slice(y0, y1), slice(x0, x1)), over
 
 
 def shows(points: NDArray[np.float32], triangles: NDArray[np.int32], opacity: NDArray[np.uint8]) -> NDArray[np.bool_]:

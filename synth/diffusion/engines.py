@@ -1,4 +1,4 @@
-"""Who runs the network: torch, ONNX Runtime or TensorRT, and many streams at once.
+"""Who runs the network: torch, ONNX Runtime or TensorRT.
 
 What is wanted is tried first; where it cannot be had, the next is, and one line says why. An engine is made for the
 shapes that are asked for, proven to say what torch says, and kept on disk. Importing this file loads torch and
@@ -8,8 +8,7 @@ diffusers.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from threading import Lock
 
@@ -27,7 +26,6 @@ from synth.diffusion.model import FaceUNet, FrameOutput
 from synth.diffusion.pipeline import GuidePipeline
 from synth.diffusion.step import (
     Asked,
-    Network,
     Shapes,
     Step,
     by_chance,
@@ -38,8 +36,8 @@ from synth.diffusion.step import (
 )
 
 TOLERANCE: dict[Precision, float] = {"fp32": 1e-4, "fp16": 1e-2}  # how far an engine may be from torch, of -1..1
-FRAMES = (8, 1)  # of a stream that engines paint at once: other numbers are made up of these
-STREAMS = (1, 2, 4)  # that engines paint at once
+FRAMES = (1, 8)  # of a stream, and
+STREAMS = (1, 2, 4)  # streams that engines paint at once: other numbers are made up of these
 MADE_OF, PRECISION = "understudy.weights", "understudy.precision"  # what an exported model says of itself
 
 _log = logging.getLogger(__name__)
@@ -48,19 +46,15 @@ _log = logging.getLogger(__name__)
 def run_by(pipeline: GuidePipeline, wanted: Wanted | Path, streams: int = 1) -> EngineNetwork:
     """Let an engine, or a model that was exported, do the pipeline's steps; on a GPU in half precision.
 
-    Where several streams share the pipeline, up to so many are painted at once on a GPU; a CPU gains nothing by it.
-    Raises InputError for a model that is not of these weights.
+    `streams` is how many come together at most. Raises InputError for a model that is not of these weights.
     """
     unet, model = pipeline.unet, fingerprint(pipeline.unet)
-    if unet.device.type == "cpu":
-        streams = 1
-    else:
+    if unet.device.type == "cuda":
         unet.to(torch.float16)
     network = EngineNetwork(unet, model, "torch" if isinstance(wanted, Path) else wanted, streams)
     if isinstance(wanted, Path):
         network.take(wanted)
-    pipeline.network = network if streams == 1 else Together(network, streams)
-    pipeline.ready, pipeline.told = network.ready, network.told
+    pipeline.network, pipeline.ready, pipeline.told = network, network.ready, network.told
     return network
 
 
@@ -70,7 +64,7 @@ class EngineNetwork:
     def __init__(self, unet: FaceUNet, model: str, wanted: Wanted, streams: int = 1) -> None:
         """`model` is the fingerprint that the weights had as they were loaded."""
         self._unet, self._model = unet, model
-        self._streams = [n for n in STREAMS if n < 2 * streams]  # 3 are painted as 4
+        self._streams = [n for n in STREAMS if n <= streams]
         self._names = order(wanted, unet.device.type)
         self._precision: Precision = "fp16" if unet.dtype == torch.float16 else "fp32"
         self._engines: dict[Shapes, Engine] = {}
@@ -96,7 +90,7 @@ class EngineNetwork:
     def ready(self, side: int, frames: int, references: int) -> None:
         """Make the engines for streams that are painted so many frames at once, so that none waits for them later."""
         for n in self._streams:
-            for t in {max(n for n in FRAMES if n <= frames), 1}:
+            for t in {_most(FRAMES, frames), 1}:
                 self.prepare(Shapes(side, n, t, references))
 
     def prepare(self, shapes: Shapes) -> Engine:
@@ -120,21 +114,33 @@ class EngineNetwork:
     def __call__(
         self, noisy: Tensor, time: Tensor, guide: Tensor, references: Tensor, memory: tuple[Tensor, ...]
     ) -> FrameOutput:
-        B, T = noisy.shape[:2]
-        room = min(n for n in self._streams if n >= B)
-        if room > B:
-            more = room - B
-            noisy, time, guide = (_padded(x, more, 0) for x in (noisy, time, guide))
-            references, memory = _padded(references, more, 2), tuple(_padded(x, more, 0) for x in memory)
-        frames, done = [], 0
+        B = len(noisy)
+        if self._names == ["torch"] and self._given is None and noisy.device.type == "cpu":
+            return self._once(noisy, time, guide, references, memory)  # it takes any shapes
+        parts, first = [], 0
+        while first < B:
+            n = _most(self._streams, B - first)
+            own = slice(first, first + n)
+            given = (noisy[own], time[own], guide[own], references[:, :, own], tuple(x[own] for x in memory))
+            parts.append(self._frames(*given))
+            first += n
+        if len(parts) == 1:
+            return parts[0]
+        memories = zip(*(part.memory for part in parts), strict=True)
+        return FrameOutput(frame=torch.cat([part.frame for part in parts]), memory=tuple(map(torch.cat, memories)))
+
+    def _frames(
+        self, noisy: Tensor, time: Tensor, guide: Tensor, references: Tensor, memory: tuple[Tensor, ...]
+    ) -> FrameOutput:
+        """Of streams in a number that engines are made for."""
+        frames, done, T = [], 0, noisy.shape[1]
         while done < T:
-            n = max(n for n in FRAMES if n <= T - done)
+            n = _most(FRAMES, T - done)
             part = slice(done, done + n)
             out = self._once(noisy[:, part], time, guide[:, part], references, memory)
             frames.append(out.frame)
             memory, done = out.memory, done + n
-        frame = frames[0] if len(frames) == 1 else torch.cat(frames, 1)
-        return FrameOutput(frame=frame[:B], memory=tuple(x[:B] for x in memory))
+        return FrameOutput(frame=frames[0] if len(frames) == 1 else torch.cat(frames, 1), memory=memory)
 
     def _once(
         self, noisy: Tensor, time: Tensor, guide: Tensor, references: Tensor, memory: tuple[Tensor, ...]
@@ -201,73 +207,6 @@ class EngineNetwork:
         return built
 
 
-def _padded(x: Tensor, n: int, dim: int) -> Tensor:
-    """As many more of the last."""
-    last = x.narrow(dim, x.shape[dim] - 1, 1)
-    return torch.cat((x, last.repeat_interleave(n, dim)), dim)
-
-
-@dataclass(eq=False)
-class _Asked:
-    """One stream's call, and what came of it."""
-
-    noisy: Tensor
-    time: Tensor
-    guide: Tensor
-    references: Tensor
-    memory: tuple[Tensor, ...]
-    answer: FrameOutput | None = None
-    error: Exception | None = field(default=None, repr=False)
-
-    def fits(self, other: _Asked) -> bool:
-        return (self.guide.shape, self.references.shape) == (other.guide.shape, other.references.shape)
-
-
-class Together:
-    """Streams that ask while the network is busy are answered at once when it is free, each with its own memory.
-
-    Nobody waits for others to come: a stream alone is painted at once.
-    """
-
-    def __init__(self, network: Network, most: int) -> None:
-        self._network, self._most = network, most
-        self._waiting: list[_Asked] = []
-        self._door, self._turn = Lock(), Lock()
-
-    def __call__(
-        self, noisy: Tensor, time: Tensor, guide: Tensor, references: Tensor, memory: tuple[Tensor, ...]
-    ) -> FrameOutput:
-        asked = _Asked(noisy, time, guide, references, memory)
-        with self._door:
-            self._waiting.append(asked)
-        with self._turn:
-            if asked.answer is None and asked.error is None:
-                self._answer(asked)
-        if asked.error is not None:
-            raise asked.error
-        assert asked.answer is not None
-        return asked.answer
-
-    def _answer(self, first: _Asked) -> None:
-        with self._door:
-            others = [asked for asked in self._waiting if asked is not first and asked.fits(first)]
-            group = [first, *others[: self._most - 1]]
-            self._waiting = [asked for asked in self._waiting if asked not in group]
-        try:
-            out = self._network(
-                torch.cat([a.noisy for a in group]),
-                torch.cat([a.time for a in group]),
-                torch.cat([a.guide for a in group]),
-                torch.cat([a.references for a in group], 2),
-                tuple(torch.cat(each) for each in zip(*(a.memory for a in group), strict=True)),
-            )
-        except Exception as error:  # each of them is told
-            for asked in group:
-                asked.error = error
-            return
-        at = 0
-        for asked in group:
-            own = slice(at, at + len(asked.noisy))
-            at = own.stop
-            memory = tuple(x[own].clone() for x in out.memory)  # a part would keep all the others' memory too
-            asked.answer = FrameOutput(frame=out.frame[own], memory=memory)
+def _most(sizes: Sequence[int], n: int) -> int:
+    """The largest of the sizes that is no larger than n."""
+    return max(size for size in sizes if size <= n)

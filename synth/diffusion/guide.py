@@ -141,7 +141,7 @@ class Guides:
         self.values = np.zeros((len(skin.points), 3), np.float32)  # [V, 3], the points of the template
         face = canonical_vertices()
         self.values[: len(face)] = face
-        self.filled = warp.opacity  # [H, W]: what is behind the person was never seen
+        self.filled = (character.alpha * 255 + 0.5).astype(np.uint8)  # [H, W]: what is behind the person was never seen
         self._unit = character.unit_px * self.crop.scale
 
     def of(self, drawn: Drawn) -> Guide:

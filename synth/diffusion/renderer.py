@@ -60,8 +60,7 @@ def load_network(
 ) -> GuidePipeline:
     """A saved network, ready to paint, on the best device without a name of one; run as it is, or by an engine.
 
-    An engine paints up to so many streams at once that share the network.
-
+    An engine is made ready for so many streams that come together.
     Raises InputError where there is none that can be read.
     """
     try:
@@ -133,6 +132,10 @@ class DiffusionRenderer:
             from synth.diffusion.detail import Detail
 
             self._detail = Detail(self._pipeline, self._close.crop.side, steps=o.steps, seed=o.seed)
+
+    def told(self) -> list[str]:
+        """Who ran the network, for people."""
+        return self._pipeline.told()
 
     def push(self, cue: Cue) -> list[Shot]:
         self._held.append(_Held(cue, self._easel.draw(self._warp.motion_of(cue))))

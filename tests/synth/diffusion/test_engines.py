@@ -1,8 +1,7 @@
-"""Whoever runs the network, the pictures are the same; streams that share it keep their memories apart."""
+"""Whoever runs the network, the pictures are the same, and one line says who it is and why not another."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,14 @@ import torch
 from torch import Tensor
 
 import synth.diffusion.engines as engines
-from runtime.engine import EngineError
+from runtime.engine import Engine, EngineError
 from runtime.engine_onnx import OnnxEngine
 from runtime.engine_tensorrt import build
+from runtime.engine_torch import TorchEngine
 from runtime.errors import InputError
-from synth.diffusion.engines import EngineNetwork, Together, run_by
+from synth.diffusion.engines import EngineNetwork, run_by
 from synth.diffusion.model import FaceUNet, FrameOutput
-from synth.diffusion.step import Shapes, by_chance, fingerprint, gap, to_onnx
+from synth.diffusion.step import Shapes, Step, by_chance, fingerprint, gap, to_onnx
 from tests.synth.diffusion.network import network, pipeline
 
 S = 32
@@ -172,22 +172,30 @@ def test_a_library_that_breaks_is_named_and_torch_does_it(
     assert "onnx does not run the network: KeyError: 'an operator that nobody knows'; torch does instead" in caplog.text
 
 
-def test_any_number_of_frames_is_made_up_of_what_engines_paint_at_once(
+def test_any_number_of_frames_and_streams_is_made_up_of_what_engines_paint_at_once(
     unet: FaceUNet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engines, "FRAMES", (4, 1))
-    runs = EngineNetwork(unet, "", "torch", streams=4)
-    tensors = call(unet, streams=3, frames=6)
-    assert close(asked(runs, tensors), asked(unet, tensors))
-    assert sorted(map(str, runs._engines)) == ["32-4x1-2", "32-4x4-2"]
+    monkeypatch.setattr(engines, "FRAMES", (1, 4))
+    made: list[Shapes] = []
 
+    def by_torch(self: EngineNetwork, shapes: Shapes) -> Engine:
+        made.append(shapes)
+        return TorchEngine(Step(unet).by_name, "cpu", shapes.inputs(unet), shapes.outputs(unet))
 
-def test_engines_are_made_before_streams_come(unet: FaceUNet) -> None:
-    runs = EngineNetwork(unet, "", "torch", streams=3)
+    monkeypatch.setattr(EngineNetwork, "_onnx", by_torch)
+    runs = EngineNetwork(unet, "", "onnx", streams=3)
     runs.ready(S, 10, 2)
-    assert len(runs._engines) == 6
-    asked(runs, call(unet, streams=2, frames=3))
-    assert len(runs._engines) == 6
+    assert sorted(map(str, made)) == ["32-1x1-2", "32-1x4-2", "32-2x1-2", "32-2x4-2"]
+    tensors = call(unet, streams=5, frames=6)
+    assert close(asked(runs, tensors), asked(unet, tensors))
+    assert len(made) == 4
+
+
+def test_torch_on_a_cpu_takes_any_shapes_at_once(unet: FaceUNet) -> None:
+    runs = EngineNetwork(unet, "", "torch")
+    tensors = call(unet, streams=3, frames=5)
+    assert close(asked(runs, tensors), asked(unet, tensors))
+    assert list(map(str, runs._engines)) == ["32-3x5-2"]
 
 
 def test_an_exported_model_is_used_for_its_weights_and_no_others(
@@ -216,72 +224,3 @@ def test_an_exported_model_is_used_for_its_weights_and_no_others(
     path.write_bytes(b"nothing")
     with pytest.raises(InputError, match=r"mine\.onnx cannot be used \(onnxruntime refuses the model"):
         run_by(mine, path)
-
-
-class Counting:
-    """A network that can be held up, and tells how many streams each call brought."""
-
-    def __init__(self, unet: FaceUNet) -> None:
-        self.unet, self.streams, self.go, self.busy = unet, list[int](), threading.Event(), threading.Event()
-
-    def __call__(self, noisy: Tensor, *rest: Any) -> FrameOutput:
-        self.streams.append(len(noisy))
-        self.busy.set()
-        self.go.wait(10)
-        out: FrameOutput = self.unet(noisy, *rest)
-        return out
-
-
-def together(network: Any, tensors: list[dict[str, Tensor]], first: Counting, most: int) -> list[Any]:
-    """Several streams ask at once while the first is being answered."""
-    shared, answers = Together(network, most), list[Any](tensors)
-
-    def ask(i: int) -> None:
-        try:
-            answers[i] = asked(shared, tensors[i])
-        except RuntimeError as error:
-            answers[i] = error
-
-    threads = [threading.Thread(target=ask, args=(i,)) for i in range(len(tensors))]
-    threads[0].start()
-    assert first.busy.wait(10)
-    for thread in threads[1:]:
-        thread.start()
-    while len(shared._waiting) < len(tensors) - 1:
-        threading.Event().wait(0.001)
-    first.go.set()
-    for thread in threads:
-        thread.join(30)
-    return answers
-
-
-def test_streams_that_wait_are_painted_at_once_each_with_its_own_memory(unet: FaceUNet) -> None:
-    counting = Counting(unet)
-    tensors = [call(unet, seed) for seed in range(5)]
-    answers = together(counting, tensors, counting, most=3)
-    assert counting.streams == [1, 3, 1]
-    assert all(close(answer, asked(unet, given)) for answer, given in zip(answers, tensors, strict=True))
-    held = {x.untyped_storage().data_ptr() for answer in answers for x in answer.memory}
-    assert len(held) == 5 * len(answers[0].memory), "no stream holds another's memory"
-
-
-def test_streams_that_differ_in_what_they_look_at_are_painted_apart(unet: FaceUNet) -> None:
-    counting = Counting(unet)
-    tensors = [call(unet, 0), call(unet, 1), call(unet, 2, references=1), call(unet, 3)]
-    answers = together(counting, tensors, counting, most=4)
-    assert sorted(counting.streams) == [1, 1, 2]
-    assert all(close(answer, asked(unet, given)) for answer, given in zip(answers, tensors, strict=True))
-
-
-def test_every_stream_of_a_call_that_fails_is_told(unet: FaceUNet) -> None:
-    counting = Counting(unet)
-
-    def failing(noisy: Tensor, *rest: Any) -> FrameOutput:
-        out = counting(noisy, *rest)
-        if len(noisy) > 1:
-            raise RuntimeError("out of memory")
-        return out
-
-    one, *others = together(failing, [call(unet, seed) for seed in range(3)], counting, most=4)
-    assert close(one, asked(unet, call(unet, 0)))
-    assert [str(error) for error in others] == ["out of memory"] * 2
