@@ -98,7 +98,8 @@ class _Writer:
         new.input[1], scales = self._weight(node.input[1], before, kind)
         if self._flavour != "uint8":
             return [*before, new]
-        new.input[2] = self._bias(node.input[2], scale * scales, before)  # there the whole sum is in integers
+        if len(node.input) > 2:  # exporters leave out a bias of nothing
+            new.input[2] = self._bias(node.input[2], scale * scales, before)  # there the whole sum is in integers
         exact = new.output[0] = f"{node.output[0]}_exact"
         after: list[Any] = []
         self._around(exact, after, kind, known_as=node.output[0], back_to=node.output[0])

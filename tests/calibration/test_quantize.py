@@ -17,8 +17,8 @@ from runtime.engine_tensorrt import build  # noqa: E402
 Floats = NDArray[np.float32]
 
 
-def model(kind: Any = np.float32) -> bytes:
-    """Two convolutions with a sigmoid between them, the second beside a shortcut."""
+def model(kind: Any = np.float32, *, bias: bool = True) -> bytes:
+    """Two convolutions with a sigmoid between them, the second beside a shortcut, and with or without a bias."""
     draw = np.random.default_rng(0)
     helper, number = onnx.helper, onnx.helper.np_dtype_to_tensor_dtype(np.dtype(kind))
     constants = {
@@ -28,13 +28,13 @@ def model(kind: Any = np.float32) -> bytes:
     nodes = [
         helper.make_node("Conv", ["x", "a.weight", "a.bias"], ["first"], kernel_shape=[3, 3], pads=[1, 1, 1, 1]),
         helper.make_node("Sigmoid", ["first"], ["bent"]),
-        helper.make_node("Conv", ["bent", "b.weight", "b.bias"], ["second"], kernel_shape=[1, 1]),
+        helper.make_node("Conv", ["bent", "b.weight", *["b.bias"] * bias], ["second"], kernel_shape=[1, 1]),
         helper.make_node("Add", ["x", "second"], ["y"]),
     ]
     graph = helper.make_graph(
         nodes, "toy", [helper.make_tensor_value_info("x", number, (1, 8, 12, 12))],
         [helper.make_tensor_value_info("y", number, (1, 8, 12, 12))],
-        [onnx.numpy_helper.from_array(value.astype(kind), name) for name, value in constants.items()],
+        [onnx.numpy_helper.from_array(v.astype(kind), name) for name, v in constants.items() if bias or name != "b.bias"],
     )  # fmt: skip
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
     return bytes(made.SerializeToString())
@@ -60,8 +60,9 @@ def test_ranges_are_the_widest_of_all_calls_and_hold_nothing_at_all() -> None:
     assert measure(model(), seen(8))["x"].high >= ranges["x"].high
 
 
-def test_bytes_on_a_cpu_are_near_and_computed_in_integers(tmp_path: Any) -> None:
-    made, calls = model(), seen(6)
+@pytest.mark.parametrize("bias", [True, False])
+def test_bytes_on_a_cpu_are_near_and_computed_in_integers(bias: bool, tmp_path: Any) -> None:
+    made, calls = model(bias=bias), seen(6)
     eight = quantized(made, measure(made, calls[:4]), "uint8")
     for call in calls:
         exact, rounded = ran(made, call), ran(eight, call)
