@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 import synth.character
 from perfcap.capture import Chooser
 from perfcap.resample import Resample
-from runtime.engine import ENGINES, Wanted
 from runtime.errors import InputError
 from runtime.output import check_output
 from runtime.records import Cue, Motion, Shot
@@ -30,7 +29,7 @@ from runtime.video import KINDS, VideoWriter, output_kind
 from server.character import load_character, own_weights
 from server.take import Take, TakeOptions, Tally, ahead, open_take
 from synth.camera import VirtualCamera, parse_move
-from synth.diffusion.renderer import DiffusionOptions, DiffusionRenderer, find_weights, load_network
+from synth.diffusion.renderer import DiffusionOptions, DiffusionRenderer, engine_named, find_weights, load_network
 from synth.framing import size_of
 from synth.retarget import Retarget, RetargetOptions
 from synth.rig import Character
@@ -84,8 +83,7 @@ class ActOptions(TakeOptions):
             )
         if self.renderer != "diffusion" and self.engine is not None:
             raise ValueError(f"--engine is not for the {self.renderer}; wanted --renderer diffusion")
-        if self.engine is not None:
-            engine_named(self.engine)
+        engine_named(self.engine)
         DiffusionOptions(steps=self.steps, seed=self.seed)
         _for_wan_animate(self)
         if self.ratio is not None:
@@ -186,21 +184,8 @@ def _weights(options: ActOptions, character: Path) -> Path:
     return find_weights(options.weights)
 
 
-def engine_named(text: str) -> Wanted | Path:
-    """`auto`, one of ENGINES, or a model that understudy export wrote; raises InputError."""
-    for known in get_args(Wanted):
-        if text == known:
-            return cast(Wanted, known)
-    path = Path(text)
-    if path.suffix.lower() != ".onnx":
-        raise InputError(f"--engine is {text!r}; wanted auto, {', '.join(ENGINES)}, or an exported .onnx")
-    if not path.is_file():
-        raise InputError(f"{path} does not exist; wanted a model that understudy export wrote")
-    return path
-
-
 def _diffusion(weights: Path, options: ActOptions) -> Make:
-    network = load_network(weights, engine=engine_named(options.engine or "auto"))
+    network = load_network(weights, engine=engine_named(options.engine))
     import torch
 
     on_cpu = network.device.type == "cpu"

@@ -75,6 +75,14 @@ LiveWeights = Annotated[
     str | None,
     typer.Option(help="The network of the diffusion renderer: base, turbo, or a folder that understudy train wrote."),
 ]
+EngineOption = Annotated[
+    str | None,
+    typer.Option(
+        "--engine",
+        help="What runs the network of --renderer diffusion: torch, onnx, tensorrt, a .onnx that understudy export wrote, "
+        "or auto, as without: the best that understudy doctor finds.",
+    ),
+]
 Fps = Annotated[
     str | None, typer.Option(help="Pictures a second, like 25 or 24000/1001; the actor's own times without it.")
 ]
@@ -202,13 +210,7 @@ def act(
         str | None,
         typer.Option(help="wan-animate: how weights are kept: none, fp8, int8 or nf4 (those two with bitsandbytes)."),
     ] = None,
-    engine: Annotated[
-        str | None,
-        typer.Option(
-            help="What runs that network: torch, onnx, tensorrt, a .onnx that understudy export wrote, or auto, the best "
-            "that understudy doctor finds."
-        ),
-    ] = None,
+    engine: EngineOption = None,
     seed: Annotated[int, typer.Option(help="For renderers that draw from noise; the warp is always the same.")] = 0,
     force: Force = False,
     quiet: Quiet = False,
@@ -696,6 +698,7 @@ def serve(
     ] = None,
     renderer: LiveRenderer = "warp",
     weights: LiveWeights = None,
+    engine: EngineOption = None,
     log: Annotated[str, typer.Option(help="How to tell what happens, on stderr: text or json.")] = "text",
     quiet: Quiet = False,
 ) -> None:
@@ -707,7 +710,7 @@ def serve(
         options = ServeOptions(
             host=host, port=port, data=data, origins=tuple(origin or ()), log=log,  # type: ignore[arg-type]
             vmc=vmc, vtube_studio=vtube_studio, virtual_camera=virtual_camera, voice_command=voice_command,
-            renderer=renderer, weights=weights, workers=workers, executor=executor,  # type: ignore[arg-type]
+            renderer=renderer, weights=weights, engine=engine, workers=workers, executor=executor,  # type: ignore[arg-type]
             database=database, tariff=tariff, public_url=public_url, trusted_hosts=tuple(trust_host or ()),
         )  # fmt: skip
     run_server(options, quiet=quiet)
@@ -724,6 +727,7 @@ def live(
     mirror: Annotated[bool, typer.Option("--mirror", help="Your left is the character's right.")] = False,
     renderer: LiveRenderer = "warp",
     weights: LiveWeights = None,
+    engine: EngineOption = None,
     vmc: Annotated[
         str | None, typer.Option(help="Send the captured motion to a VMC receiver over OSC: HOST or HOST:PORT.")
     ] = None,
@@ -739,7 +743,7 @@ def live(
     with asked_for():
         options = LiveOptions(
             character=character, camera=camera, port=port, intensity=intensity, mirror=mirror, vmc=vmc,
-            virtual_camera=virtual_camera, renderer=renderer, weights=weights,  # type: ignore[arg-type]
+            virtual_camera=virtual_camera, renderer=renderer, weights=weights, engine=engine,  # type: ignore[arg-type]
         )  # fmt: skip
     perform(options, quiet=quiet)
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast, get_args
 
-from runtime.engine import Wanted
+from runtime.engine import ENGINES, Wanted
 from runtime.errors import InputError
 from runtime.records import Cue, Shot
 from synth.camera import VirtualCamera
@@ -53,6 +53,19 @@ def find_weights(name: str | None) -> Path:
     if not (Path(name) / "model_index.json").exists():
         raise InputError(f"{name} holds no weights; wanted a folder that understudy train wrote, with model_index.json")
     return Path(name)
+
+
+def engine_named(text: str | None) -> Wanted | Path:
+    """`auto`, as without a name, one of ENGINES, or a model that understudy export wrote; raises InputError."""
+    for known in get_args(Wanted):
+        if (text or "auto") == known:
+            return cast(Wanted, known)
+    path = Path(text or "")
+    if path.suffix.lower() != ".onnx":
+        raise InputError(f"--engine is {text!r}; wanted auto, {', '.join(ENGINES)}, or an exported .onnx")
+    if not path.is_file():
+        raise InputError(f"{path} does not exist; wanted a model that understudy export wrote")
+    return path
 
 
 def load_network(

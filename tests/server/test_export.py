@@ -167,5 +167,5 @@ def test_an_engine_that_nobody_knows_is_refused(tmp_path: Path) -> None:
         ActOptions(renderer="diffusion", engine="openvino")
     with pytest.raises(InputError, match=r"none\.onnx does not exist; wanted a model that understudy export wrote"):
         ActOptions(renderer="diffusion", engine=str(tmp_path / "none.onnx"))
-    with pytest.raises(ValueError, match="--weights, --steps and --engine are not for the warp"):
+    with pytest.raises(ValueError, match="--engine is not for the warp; wanted --renderer diffusion"):
         ActOptions(engine="torch")
