@@ -18,6 +18,7 @@ from perfcap.landmarks import INNER_LIPS, INNER_LIPS_LOWER, INNER_LIPS_UPPER, LI
 from runtime.records import N_FACE, Cue, Motion, Shot
 from synth.camera import VirtualCamera
 from synth.eyes import EYES, Eye, curve, opening, polygon
+from synth.glasses import Glasses, find_glasses, without
 from synth.mouth import Interior, MouthInterior, MouthPalette, palette_from_picture
 from synth.raster import FAR, Canvas, lay_over, rasterise
 from synth.rig import FIRST_GRID, LASHES, NECK, Character, lid_rows, smoothstep
@@ -178,6 +179,11 @@ class WarpRenderer:
 
         self.character = character
         self._camera = camera
+        worn = find_glasses(character.rgb, character.landmarks)
+        self._glasses: Glasses | None = None
+        if worn is not None:
+            self._glasses = Glasses(character.rgb, worn, character.camera, character.head, character.face)
+            character = replace(character, rgb=self._glasses.clean, person=without(character.person, worn))
         skin = character.skin
         self._skin = skin
         grid = skin.points[FIRST_GRID:]
@@ -255,6 +261,8 @@ class WarpRenderer:
         self._mouth.draw(canvas, landmarks, motion)
         for eye in self._eyes:
             eye.draw(canvas, landmarks, target)
+        if self._glasses is not None:
+            self._glasses.draw(canvas, landmarks, motion)
         return Drawn(rgb, opacity, canvas.painted, target, depth, landmarks)
 
     def _person(
