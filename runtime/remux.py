@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import av
 from av.video.reformatter import VideoReformatter
@@ -76,8 +76,8 @@ class ClipWriter:
     """A clip under its final name only when whole.
 
     `layout` is that of the source's frames. `sound` is heard instead of the source's track `replaced` (its index;
-    None adds one) and in `language` (ISO 639-2; None as before). `end` is for chapters, where it is known beforehand. Use as a context manager: an
-    exception inside removes all that was written.
+    None adds one) and in `language` (ISO 639-2; None as before). `end` is for chapters, where it is known beforehand.
+    `tracks` "none" leaves all but the picture out. Use as a context manager: an exception inside removes all that was written.
     """
 
     def __init__(
@@ -90,6 +90,7 @@ class ClipWriter:
         replaced: int | None = None,
         language: str | None = None,
         end: Fraction | None = None,
+        tracks: Literal["all", "none"] = "all",
         options: RemuxOptions | None = None,
         force: bool = False,
     ) -> None:
@@ -101,6 +102,7 @@ class ClipWriter:
         self._layout = layout
         self._options = options or RemuxOptions()
         self._sound, self._replaced, self._language, self._end = sound, replaced, language, end
+        self._alone = tracks == "none"
         self._partial = partial_path(self.path)
         self._whole: Any = None
         self._source = open_media(Path(source), "a clip")
@@ -108,6 +110,7 @@ class ClipWriter:
         self._tracks: list[_Track] = []
         self._picture: _Picture | None = None
         self._copies = False  # the picture too
+        self._made: Any = None  # the file that the picture is copied from, where that is not the source
         self._last: Fraction | None = None
         self._until = Fraction(0)
 
@@ -130,11 +133,23 @@ class ClipWriter:
 
     def copy(self) -> None:
         """Take the source's picture along as it is, instead of writing frames. Wants `copies_picture`."""
+        self._copy_all(picture_end(self._source_path, self._layout), Fraction(0))
+
+    def copy_made(self, picture: Path, start: Fraction) -> None:
+        """Take along a picture that was written by this class, instead of writing frames.
+
+        Its time 0 is `start` of the result, which ends at `end`.
+        """
+        assert self._end is not None, "a picture without an end"
+        self._made = open_media(picture, "a picture")
+        self._copy_all(self._end, start)
+
+    def _copy_all(self, end: Fraction, start: Fraction) -> None:
         self._copies = True
-        self._until = picture_end(self._source_path, self._layout)
+        self._until = end
         self.n_frames = 1  # at least
         try:
-            self._open(Fraction(0))
+            self._open(start)
             for second in range(1, math.ceil(self._until)):
                 for track in self._tracks:
                     self._mux(track.until(Fraction(second)))
@@ -153,13 +168,18 @@ class ClipWriter:
             if template.index == layout.stream and not self._copies:
                 self._picture = _Picture(whole, layout, kind, ticks, self._options, template)
                 self.notes += _changes(layout, kind)
+            elif self._alone:
+                continue
+            elif template.index == layout.stream and self._made is not None:
+                self._tracks.append(_made_picture(whole, self._made, template, kind, first))
+                self.notes += _changes(layout, kind)
             elif template.index == self._replaced:
                 self._add_sound(template)
             else:
                 track = _carried(whole, template, self._source_path, kind, layout.origin, self._options, self.notes)
                 self._tracks += [] if track is None or isinstance(track, _Copied) else [track]
                 copied += [track] if isinstance(track, _Copied) else []
-        if self._replaced is None:
+        if self._replaced is None and not self._alone:
             self._add_sound(None)
         if copied:
             self._tracks.append(_Copies(self._source, copied, kind))
@@ -206,6 +226,8 @@ class ClipWriter:
     def abort(self) -> None:
         """Remove all that was written and is not whole."""
         self._source.close()
+        if self._made is not None:
+            self._made.close()
         whole, self._whole = self._whole, None
         if whole is not None:
             try:
@@ -453,6 +475,14 @@ class _Copies:
 
     def finish(self) -> Iterator[Any]:
         return iter(())
+
+
+def _made_picture(whole: Any, made: Any, template: Any, kind: Kind, start: Fraction) -> _Copies:
+    """The packets of a picture that was made, from `start` of the result on, said to be what the source's was."""
+    picture = made.streams.video[0]
+    stream = whole.add_stream_from_template(picture, opaque=True)
+    _say(stream, template)
+    return _Copies(made, [_Copied(picture, stream, -start)], kind)
 
 
 def _carried(

@@ -82,6 +82,10 @@ def act(
     progress: Callable[[int, int | None], None],
 ) -> Tally:
     """Render the character of one file performing another; returns what was done."""
+    from server.moving import act_in_clip, is_clip
+
+    if is_clip(character_path):
+        return act_in_clip(character_path, performance_path, output, options, progress)
     retargeting = RetargetOptions(intensity=options.intensity)
     _check_sound(options.sound, output)
     sources = (character_path, performance_path, options.sound, options.profile)

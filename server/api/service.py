@@ -106,7 +106,7 @@ class Service:
         def take(uri: str, wanted: Kind, called: str) -> Taken:
             return self.intake.take(owner, uri, wanted, called, idempotency_key)
 
-        ordering = Ordering(self.data, self.options.probing, take, self.options.voice_command)
+        ordering = Ordering(take, self.options.voice_command)
         ordered = make(ordering)
         kind = kind_of(ordered.order)
         submitted = self.store.submit(

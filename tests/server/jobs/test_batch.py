@@ -138,7 +138,7 @@ def test_rows_whose_files_are_missing_are_refused_before_any_work(
     assert "no row that can be done; line 2: " in capsys.readouterr().err
 
 
-def speech(path: Path, seconds: float = 0.8) -> None:
+def speech(path: Path, seconds: float = 0.8) -> Path:
     rng = np.random.default_rng(0)
     pcm = (rng.normal(0, 3000, round(16000 * seconds)) * np.sin(np.arange(round(16000 * seconds)) / 1500)).astype("<i2")
     with wave.open(str(path), "wb") as file:
@@ -146,6 +146,7 @@ def speech(path: Path, seconds: float = 0.8) -> None:
         file.setsampwidth(2)
         file.setframerate(16000)
         file.writeframes(pcm.tobytes())
+    return path
 
 
 @pytest.mark.slow
