@@ -71,6 +71,8 @@ class Ordering:
             )  # fmt: skip
             if isinstance(speech, Text):
                 options.the_voice()  # refuses what it cannot say
+                if not speech.text.strip():
+                    raise InputError("the text is empty; wanted something to be said")
         seconds = len(speech.text) / LETTERS_A_SECOND if isinstance(speech, Text) else 0.0
         if audio is not None:
             seconds = audio.media.seconds

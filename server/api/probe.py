@@ -24,7 +24,16 @@ SOUND_AND_PICTURES = {  # FFmpeg's name -> the suffix we keep such files under
     "mov": ".mp4", "matroska": ".mkv", "avi": ".avi", "mpegts": ".ts", "mpeg": ".mpg", "flv": ".flv", "gif": ".gif",
     "ogg": ".ogg", "wav": ".wav", "w64": ".w64", "mp3": ".mp3", "flac": ".flac", "aac": ".aac", "aiff": ".aiff", "caf": ".caf",
 }  # fmt: skip
-STILLS = {"PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp", "GIF": ".gif", "TIFF": ".tif", "BMP": ".bmp", "AVIF": ".avif", "MPO": ".jpg"}
+STILLS = {
+    "PNG": ".png",
+    "JPEG": ".jpg",
+    "WEBP": ".webp",
+    "GIF": ".gif",
+    "TIFF": ".tif",
+    "BMP": ".bmp",
+    "AVIF": ".avif",
+    "MPO": ".jpg",
+}
 Kind = Literal["image", "video", "audio"]
 
 

@@ -96,18 +96,19 @@ def test_the_mouth_follows_the_actor_and_all_else_stays_the_clips_own(moving: Pa
 @pytest.mark.slow
 def test_intensity_is_how_far_the_mouth_opens(moving: Path, take: Path, tmp_path: Path) -> None:
     reach = []
-    for intensity in (1.5, 3.0):
+    for intensity in (1.0, 4.0):
         acted(moving, take, tmp_path / f"{intensity}.mp4", intensity=intensity, end=Fraction(1))
         reach.append(np.ptp(openings(pictures(tmp_path / f"{intensity}.mp4"))))
-    assert reach[0] < 0.8 * reach[1]
+    print(f"opening at intensity 1 and 4: {reach[0]:.3f}, {reach[1]:.3f}")
+    assert reach[0] < 0.7 * reach[1]
 
 
 @pytest.mark.slow
 def test_a_clip_is_cropped_to_a_ratio_around_its_face(face: Rgb, take: Path, clip: Path, tmp_path: Path) -> None:
     wide = film(tmp_path / "wide.mp4", lambda i: np.concatenate((np.full_like(face, 60), swaying(face)(i)), 1), 12)
-    tally = acted(wide, take, tmp_path / "out.mp4", ratio="720:1280", end=Fraction(2, 5))
+    tally = acted(wide, take, tmp_path / "out.mp4", ratio="720:1280", end=Fraction(1, 5))
     shown = pictures(tmp_path / "out.mp4")
-    assert (tally.frames, shown[0].shape) == (10, (1280, 720, 3))
+    assert (tally.frames, shown[0].shape) == (5, (1280, 720, 3))
     (found,) = MediaPipeFaces(still=True).find(shown[3])
     assert abs(found.centre[0] - 360) < 80
     with pytest.raises(InputError, match=r"sky.mp4 shows no face in any frame; wanted a speaker's face"):
