@@ -25,7 +25,7 @@ from av.video.reformatter import VideoReformatter
 
 from runtime.errors import InputError
 from runtime.hdr import Brightness
-from runtime.output import check_output, partial_path, write_failure
+from runtime.output import FULL, check_output, partial_path, write_failure
 from runtime.planes import PlaneFrame, PlaneLayout
 from runtime.sound import encoder_layout, encoder_rate, inspect_sound
 from runtime.splice import Splice
@@ -48,7 +48,6 @@ _PLAIN = {"title", "artist", "album_artist", "album", "author", "comment", "copy
 _PLAIN |= {"creation_time", "description", "synopsis", "show", "episode_id", "network", "lyrics", "track", "location"}
 _OF_MP4 = {"handler_name", "vendor_id", "name"}  # what only mp4 says of a track; its name is the title of others
 _INTERLACED = 0x40000 | 0x20000000  # AV_CODEC_FLAG_INTERLACED_DCT and _ME
-_FULL_DISK = (28, 122, 27)  # ENOSPC, EDQUOT, EFBIG
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,7 +197,7 @@ class ClipWriter:
             try:
                 self._whole.mux_one(packet)
             except av.FFmpegError as error:
-                if error.errno in _FULL_DISK:
+                if error.errno in FULL:
                     raise
                 log.debug("a packet of track %d was refused", index, exc_info=True)
                 note = f"some of track {index} ({kind}) could not be kept"

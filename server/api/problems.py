@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from http import HTTPStatus
 from typing import Any
 
@@ -10,8 +11,13 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
+from runtime.output import FULL
 from server.api.shapes import Problem
+from server.jobs.database import AwayError
 from server.jobs.records import ConflictError, LimitError, RefusalError
+
+NO_ROOM = "the server has no room for files; try again later"
+log = logging.getLogger(__name__)
 
 OURS = "invalid_asset"  # the code of what was found out after the shape was right
 _PLAIN = {"missing": "it is missing", "extra_forbidden": "there is no such field"}  # the validator's codes, in words
@@ -35,7 +41,7 @@ def answered(*statuses: int) -> dict[int | str, dict[str, Any]]:
         400: "The request is malformed, or something it points at cannot be used.", 401: "The key is missing or wrong.",
         403: "Not from here.", 404: "There is none of that name, or it is another's.", 413: "Larger than may be sent.",
         422: "The Idempotency-Key was used for another request.", 429: "The tier's limit is reached; Retry-After says when.",
-        503: "The server has no room for files.",
+        503: "The server has no room for files, or its database is away.",
     }  # fmt: skip
     return {status: {"model": Problem, "description": said[status]} for status in statuses}
 
@@ -64,6 +70,17 @@ def handle(app: FastAPI) -> None:
         status = 422 if isinstance(error, ConflictError) else 429 if isinstance(error, LimitError) else 400
         wait = {} if error.retry_after_s is None else {"Retry-After": f"{error.retry_after_s:.0f}"}
         return _problem(status, str(error), wait)
+
+    @app.exception_handler(OSError)
+    async def full(_: Request, error: OSError) -> JSONResponse:
+        if error.errno not in FULL:
+            raise error
+        return _problem(503, NO_ROOM, {"Retry-After": "60"})
+
+    @app.exception_handler(AwayError)
+    async def away(_: Request, error: AwayError) -> JSONResponse:
+        log.error("the database is away", extra={"why": str(error)})
+        return _problem(503, "the server cannot reach what it keeps; try again later", {"Retry-After": "10"})
 
 
 def _sentence(issues: list[dict[str, Any]]) -> str:

@@ -21,6 +21,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from runtime.errors import InputError
 from runtime.output import check_output, whole_file, write_failure
+from server.jobs.database import AwayError, in_words
 from server.jobs.orders import KINDS, Order, as_text, inside, order_of, paths_of
 from server.jobs.pool import Pool, PoolOptions
 from server.jobs.records import State, Submission, Task
@@ -102,7 +103,7 @@ def batch(manifest: Path, options: BatchOptions, progress: Progress, refuse: Ref
     except OSError as error:
         raise write_failure(data, error) from error
     store = open_store(data)
-    with contextlib.closing(store):
+    with in_words(), contextlib.closing(store):
         known, refused = _submit(store, data, rows, options.force)
         bad += refused
         if not known:
@@ -112,7 +113,7 @@ def batch(manifest: Path, options: BatchOptions, progress: Progress, refuse: Ref
         pool = Pool(store, data, PoolOptions(workers=options.workers, quiet=True))
         pool.start()
         try:
-            lines = _await(store, data, known, progress)
+            lines = _await(store, data, known, progress, pool)
         finally:
             pool.stop()
     lines += [Line(line=b.line, command="", output="", state="REFUSED", failure=b.reason) for b in bad]
@@ -267,8 +268,8 @@ def _key(row: Row) -> str:
     return hashlib.sha256("\n".join(seen).encode()).hexdigest()
 
 
-def _await(store: Store, data: Path, known: Mapping[str, Row], progress: Progress) -> list[Line]:
-    """Deliver each result as it is done, until all are."""
+def _await(store: Store, data: Path, known: Mapping[str, Row], progress: Progress, pool: Pool) -> list[Line]:
+    """Deliver each result as it is done, until all are. Raises AwayError."""
     far = dict.fromkeys(known, 0.0)
     waiting, changed = set(known), set(known)
     lines: list[Line] = []
@@ -285,6 +286,8 @@ def _await(store: Store, data: Path, known: Mapping[str, Row], progress: Progres
         progress(sum(far.values()), len(known))
         if not waiting:
             return lines
+        if pool.trouble is not None:
+            raise AwayError(f"{pool.trouble}; {shutil.disk_usage(data).free >> 20} MB of its disk are left")
         time.sleep(LOOK_S)
         news = store.events(number)
         changed = {event.task for event in news}

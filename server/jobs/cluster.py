@@ -12,6 +12,7 @@ import contextlib
 import logging
 import os
 import signal
+import sys
 import threading
 import time
 import uuid
@@ -21,8 +22,9 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from server.jobs.attempt import BEAT_S, Done, Failed, Limits, Progress, confine, outcome, too_slow
+from server.jobs.database import AwayError
 from server.jobs.records import Claim, Code
-from server.jobs.worker import Worker, limits_of, opened, received, stopping
+from server.jobs.worker import AWAY, Worker, limits_of, opened, received, stopping
 
 if TYPE_CHECKING:
     from server.jobs.orders import Order
@@ -241,6 +243,9 @@ def main() -> None:
         thread.join()
     store.close()
     ray.shutdown()
+    if failed and isinstance(failed[0], AwayError):
+        log.info("the cluster's workers give up", extra={"why": str(failed[0])})
+        sys.exit(AWAY)
     if failed:
         raise failed[0]
 

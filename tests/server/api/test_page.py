@@ -83,7 +83,7 @@ class Page:
 
     def shot(self, name: str) -> None:
         if SHOTS:
-            self.page.screenshot(path=f"{SHOTS}/{name}.png", full_page=True)
+            self.page.screenshot(path=f"{SHOTS}/studio-{name}.jpg", type="jpeg", quality=80, full_page=True)
 
 
 @contextmanager

@@ -23,8 +23,10 @@ from server.cli import run
 from server.dub import DubOptions
 from server.jobs.batch import BatchOptions, read_manifest
 from server.jobs.orders import ActOrder, DubOrder
+from server.jobs.pool import PROGRAMS
 from server.jobs.records import State
 from server.jobs.store import open_store
+from server.jobs.worker import AWAY
 
 HEADER = "command,character,performance,clip,audio,output,intensity,camera,fps,side_by_side\n"
 
@@ -147,6 +149,20 @@ def speech(path: Path, seconds: float = 0.8) -> Path:
         file.setframerate(16000)
         file.writeframes(pcm.tobytes())
     return path
+
+
+def test_workers_that_cannot_write_end_a_batch_with_a_sentence(
+    portrait: Path, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As on a full disk; the database is made, and no more."""
+    monkeypatch.setitem(PROGRAMS, "local", ("-c", f"raise SystemExit({AWAY})"))
+    manifest = tmp_path / "jobs.csv"
+    manifest.write_text(f"command,character,performance,output\nact,{portrait},{clip},out.mp4\n")
+    assert run(["batch", str(manifest)]) == 2
+    said = capsys.readouterr().err
+    assert "jobs.sqlite cannot be written by its workers; " in said
+    assert said.endswith("MB of its disk are left; wanted it mended, and this command again\n")
+    assert said.count("\n") == 1
 
 
 @pytest.mark.slow
