@@ -80,7 +80,8 @@ def test_bad_rows_are_told_by_line_and_the_good_ones_kept(tmp_path: Path) -> Non
             "act,a.png,b.mp4,,,1.mp4,,,,\n"
             "act,a.png,b.mp4,,,9.mp4,,,,,more\n"
             "dub,,,c.mp4,,10.mp4,,,,\n"
-            "act,a.png,b.mp4,,,11.mp4,,,1/0,\n",
+            "act,a.png,b.mp4,,,11.mp4,,,1/0,\n"
+            "act,a.png,b.mp4,,,12.png,,,,\n",
         )
     )
     assert [row.line for row in rows] == [2]
@@ -96,9 +97,10 @@ def test_bad_rows_are_told_by_line_and_the_good_ones_kept(tmp_path: Path) -> Non
         (10, "more cells than there are columns"),
         (11, "found nothing to be said"),
         (12, "act.options.fps is '1/0'"),
+        (13, "output is '12.png'; wanted one file of the kind .mp4, .m4v"),
     ]:
         assert word in said[line]
-    assert len(bad) == 10
+    assert len(bad) == 11
 
 
 @pytest.mark.parametrize(
@@ -175,7 +177,7 @@ def test_every_row_is_done_and_reported_and_nothing_is_done_twice(
         {"command": "act", "character": str(portrait), "performance": str(clip), "output": "1.mp4"},
         {"command": "act", "character": str(portrait), "performance": "blank.mp4", "output": "2.mp4"},
         {"command": "sing", "output": "3.mp4"},
-        {"command": "dub", "clip": str(portrait), "audio": "s.wav", "output": "4.mp4"},
+        {"command": "dub", "clip": str(portrait), "audio": "s.wav", "output": "out/4.mp4"},
         {"command": "capture", "video": str(clip), "output": "5.csv"},
     ]
     path = manifest(tmp_path, "".join(json.dumps(row) + "\n" for row in rows), "jobs.jsonl")
@@ -192,12 +194,12 @@ def test_every_row_is_done_and_reported_and_nothing_is_done_twice(
     with VideoReader(tmp_path / "1.mp4") as reader:
         assert sum(1 for _ in reader) == 24
     assert told[0]["seconds"] == pytest.approx(24 / 25)
-    written = {name: (tmp_path / name).stat().st_mtime_ns for name in ("1.mp4", "4.mp4", "5.csv")}
+    written = {name: (tmp_path / name).stat().st_mtime_ns for name in ("1.mp4", "out/4.mp4", "5.csv")}
     assert run([*command, "-q"]) == 1
     assert written == {name: (tmp_path / name).stat().st_mtime_ns for name in written}
-    (tmp_path / "4.mp4").unlink()
+    (tmp_path / "out/4.mp4").unlink()
     assert run([*command, "-q"]) == 1
-    assert (tmp_path / "4.mp4").exists()
+    assert (tmp_path / "out/4.mp4").exists()
     assert written["1.mp4"] == (tmp_path / "1.mp4").stat().st_mtime_ns
 
 
