@@ -14,7 +14,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import av
 import numpy as np
 from numpy.typing import NDArray
 
@@ -45,19 +44,6 @@ CRF = 8  # of a clip that is cropped before it is worked on: what is lost once i
 
 Floats = NDArray[np.float32]
 Progress = Callable[[int, int | None], None]
-
-
-def is_clip(path: Path) -> bool:
-    """Whether a file that is to be a character is moving pictures. What cannot be opened is none."""
-    try:
-        with av.open(f"file:{path}", metadata_errors="ignore") as media:
-            name = media.format.name
-            if name.endswith("_pipe") or name in ("image2", "tty") or not media.streams.video:
-                return False
-            packets = (packet for packet in media.demux(media.streams.video[0]) if packet.size)
-            return sum(1 for _, _ in zip(packets, range(2), strict=False)) == 2
-    except (av.FFmpegError, OSError, ValueError):
-        return False
 
 
 def act_in_clip(clip: Path, performance: Path, output: Path, options: ActOptions, progress: Progress) -> Tally:

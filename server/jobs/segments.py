@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Protocol
 
 from runtime.video import KINDS
+from server.character import is_clip
 from server.dub import is_picture
 from server.jobs.attempt import Done, Progress
 from server.jobs.orders import ActOrder, DubOrder, Order
-from server.moving import is_clip
 
 
 @dataclass(frozen=True)

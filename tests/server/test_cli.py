@@ -182,7 +182,7 @@ def test_two_faces_want_a_choice(two_faces: Path, tmp_path: Path, capsys: pytest
         (lambda folder, face: folder / "nobody.png", "does not exist; wanted a picture"),
         (lambda folder, face: folder, "is a folder; wanted a picture"),
         (lambda folder, face: _text(folder), "holds text; wanted a picture"),
-        (lambda folder, face: folder / "clip.mp4", "holds a video; wanted a picture"),
+        (lambda folder, face: _sound(folder), "holds sound only; wanted a picture"),
         (lambda folder, face: _picture(folder / "sky.png", np.full_like(face, 90)), "shows no face; wanted one"),
         (lambda folder, face: _picture(folder / "pair.png", np.hstack((face, face))), "shows 2 faces; wanted one"),
         (lambda folder, face: _damaged_character(folder), "is a damaged character"),

@@ -22,7 +22,7 @@ from runtime.records import N_EXPRESSION, Motion
 from runtime.sound import inspect_sound
 from runtime.video import VideoReader
 from server.act import ActOptions, act
-from server.moving import is_clip
+from server.character import is_clip
 from server.take import Tally
 from tests.audio.faces import face as mean_face
 from tests.server.conftest import RATE, Rgb, film, swaying
