@@ -116,12 +116,12 @@ def cpu_steps(seconds: float) -> Table:
     from runtime.engine_onnx import OnnxEngine
     from synth.diffusion.step import Shapes, Step, ask, by_chance, to_onnx
 
-    unet, n_threads = pipeline_of("turbo", "cpu").unet, torch.get_num_threads()
+    unet = pipeline_of("turbo", "cpu").unet
     shapes = Shapes(512)
     tensors, step = by_chance(unet, shapes), Step(unet)
     model = to_onnx(unet, shapes)
     eight = quantized(model, measure(model, [{name: x.numpy() for name, x in tensors.items()}]), "uint8")
-    whole, small = OnnxEngine(model, "cpu", n_threads), OnnxEngine(eight, "cpu", n_threads)
+    whole, small = OnnxEngine(model), OnnxEngine(eight)
     with torch.no_grad():
         ms = {
             "torch, fp32": timed(lambda: step.by_name(**tensors), seconds),

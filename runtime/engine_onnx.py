@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,7 +14,7 @@ TYPES = {"tensor(float)": "float32", "tensor(float16)": "float16"}
 class OnnxEngine(Engine):
     """Raises EngineError where the model cannot be run here."""
 
-    def __init__(self, model: bytes, device: str = "cpu", n_threads: int = 1) -> None:
+    def __init__(self, model: bytes, device: str = "cpu") -> None:
         try:
             import onnxruntime
         except ImportError as error:
@@ -22,7 +23,7 @@ class OnnxEngine(Engine):
         if provider not in onnxruntime.get_available_providers():
             raise EngineError(f"this onnxruntime has no {provider}; wanted onnxruntime-gpu")
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = n_threads
+        options.intra_op_num_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0  # 0: all
         options.log_severity_level = 3  # errors; they are raised as well
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # others want the cores too
         try:

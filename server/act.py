@@ -26,7 +26,7 @@ from runtime.output import check_output
 from runtime.records import Cue, Motion, Shot
 from runtime.sound import inspect_sound
 from runtime.video import KINDS, VideoWriter, output_kind
-from server.character import load_character, own_weights
+from server.character import is_clip, load_character, own_weights
 from server.take import Take, TakeOptions, Tally, ahead, open_take
 from synth.camera import VirtualCamera, parse_move
 from synth.diffusion.renderer import DiffusionOptions, DiffusionRenderer, engine_named, find_weights, load_network
@@ -102,6 +102,10 @@ def act(
     progress: Callable[[int, int | None], None],
 ) -> Tally:
     """Render the character of one file performing another; returns what was done."""
+    if is_clip(character_path):
+        from server.moving import act_in_clip  # it brings speech along, which no picture needs
+
+        return act_in_clip(character_path, performance_path, output, options, progress)
     retargeting = RetargetOptions(intensity=options.intensity)
     _check_sound(options.sound, output)
     sources = (character_path, performance_path, options.sound, options.profile)

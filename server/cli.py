@@ -51,8 +51,6 @@ End = Annotated[str | None, typer.Option(help="Stop here.")]
 Profile = Annotated[
     Path | None, typer.Option(help="The performer's range of motion, made by understudy calibrate performer.")
 ]
-
-
 Ratio = Annotated[
     str | None,
     typer.Option(
@@ -85,6 +83,21 @@ EngineOption = Annotated[
 ]
 Fps = Annotated[
     str | None, typer.Option(help="Pictures a second, like 25 or 24000/1001; the actor's own times without it.")
+]
+Language = Annotated[
+    str | None, typer.Option(help="Language of the text or transcript: en-us, de, pt-BR, German; English without.")
+]
+VoiceName = Annotated[str | None, typer.Option(help="Who of espeak's voices says the text.")]
+VoiceCommand = Annotated[
+    str | None,
+    typer.Option(help="A program that says the text, given {text} or by stdin, into a sound file {out} or stdout."),
+]
+Port = Annotated[int, typer.Option(help="Port to listen on; 0 takes any free one.")]
+Vmc = Annotated[
+    str | None, typer.Option(help="Send the captured motion to a VMC receiver over OSC: HOST or HOST:PORT.")
+]
+CameraOut = Annotated[
+    bool, typer.Option("--virtual-camera", help="Show the character as a camera of this machine, for video calls.")
 ]
 
 
@@ -142,7 +155,9 @@ def understudy(
 
 @app.command()
 def act(
-    character: Annotated[Path, typer.Argument(help="Picture of the character, or a saved .character.")],
+    character: Annotated[
+        Path, typer.Argument(help="Picture of the character, a saved .character, or a clip, whose mouth alone follows.")
+    ],
     performance: Annotated[Path, typer.Argument(help="Video of the actor, or a captured .npz.")],
     output: Output,
     intensity: Annotated[
@@ -237,14 +252,9 @@ def dub(
     output: Output,
     audio: Annotated[Path | None, typer.Option(help="What is to be said: a sound file, or a video with sound.")] = None,
     text: Annotated[str | None, typer.Option(help="What is to be said, by a voice.")] = None,
-    voice: Annotated[str | None, typer.Option(help="Who of espeak's voices says the text.")] = None,
-    language: Annotated[
-        str | None, typer.Option(help="Language of the text or transcript: en-us, de, pt-BR, German; English without.")
-    ] = None,
-    voice_command: Annotated[
-        str | None,
-        typer.Option(help="A program that says the text, given {text} or by stdin, into a sound file {out} or stdout."),
-    ] = None,
+    voice: VoiceName = None,
+    language: Language = None,
+    voice_command: VoiceCommand = None,
     transcript: Annotated[
         str | None, typer.Option(help="What is said in the audio, or a text file of it: lips close more exactly.")
     ] = None,
@@ -307,14 +317,9 @@ def visemes(
         str | None,
         typer.Option(help="What a voice shall say, instead of a recording; its sound goes beside the output."),
     ] = None,
-    language: Annotated[
-        str | None, typer.Option(help="Language of transcript or text: en-us, de, pt-BR, German; English without.")
-    ] = None,
-    voice: Annotated[str | None, typer.Option(help="Who of espeak's voices says the text.")] = None,
-    voice_command: Annotated[
-        str | None,
-        typer.Option(help="A program that says the text, given {text} or by stdin, into a sound file {out} or stdout."),
-    ] = None,
+    language: Language = None,
+    voice: VoiceName = None,
+    voice_command: VoiceCommand = None,
     shapes: Annotated[
         str | None,
         typer.Option(
@@ -662,7 +667,7 @@ def export(
 @app.command()
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets others in.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes any free one.")] = 8765,
+    port: Port = 8765,
     data: Annotated[Path, typer.Option(help="Folder that characters, uploads, tasks and outputs are kept in.")] = Path(
         "understudy-data"
     ),
@@ -684,15 +689,11 @@ def serve(
     origin: Annotated[
         list[str] | None, typer.Option(help="A page elsewhere that may connect; may be repeated.")
     ] = None,
-    vmc: Annotated[
-        str | None, typer.Option(help="Send the captured motion to a VMC receiver over OSC: HOST or HOST:PORT.")
-    ] = None,
+    vmc: Vmc = None,
     vtube_studio: Annotated[
         bool, typer.Option("--vtube-studio", help="Send the captured motion to VTube Studio on this machine.")
     ] = False,
-    virtual_camera: Annotated[
-        bool, typer.Option("--virtual-camera", help="Show the character as a camera of this machine, for video calls.")
-    ] = False,
+    virtual_camera: CameraOut = False,
     voice_command: Annotated[
         str | None, typer.Option(help="A program that says the texts a client sends, as for understudy dub.")
     ] = None,
@@ -722,18 +723,14 @@ def live(
         str, typer.Option(help="Picture of the character, a saved .character, or astronaut, the demo's.")
     ],
     camera: Annotated[str, typer.Option(help="Number of a camera, or a video that plays over and over.")] = "0",
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes any free one.")] = 8765,
+    port: Port = 8765,
     intensity: Annotated[float, typer.Option(help="1 to 5, how strongly the character shows what is acted.")] = 3.0,
     mirror: Annotated[bool, typer.Option("--mirror", help="Your left is the character's right.")] = False,
     renderer: LiveRenderer = "warp",
     weights: LiveWeights = None,
     engine: EngineOption = None,
-    vmc: Annotated[
-        str | None, typer.Option(help="Send the captured motion to a VMC receiver over OSC: HOST or HOST:PORT.")
-    ] = None,
-    virtual_camera: Annotated[
-        bool, typer.Option("--virtual-camera", help="Show the character as a camera of this machine, for video calls.")
-    ] = False,
+    vmc: Vmc = None,
+    virtual_camera: CameraOut = False,
     quiet: Quiet = False,
 ) -> None:
     """Perform live with a camera of this machine; a browser or OBS shows the character."""

@@ -203,7 +203,7 @@ class _Exporting:
         from synth.diffusion.engines import TOLERANCE
         from synth.diffusion.step import by_chance, gap
 
-        engine, precision = OnnxEngine(model, n_threads=os.cpu_count() or 1), self._options.precision
+        engine, precision = OnnxEngine(model), self._options.precision
         chance = gap(self._unet, engine, by_chance(self._unet, self._shapes))
         real = max((gap(self._unet, engine, call) for call in calls), default=None)
         shown = f", {real:.1e} on {len(calls)} moments of a performance" if real is not None else ""

@@ -74,7 +74,7 @@ class EngineNetwork:
     def take(self, path: Path) -> None:
         """Use a model that was exported, for the shapes that it was exported for."""
         try:
-            engine = OnnxEngine(path.read_bytes(), self._unet.device.type, torch.get_num_threads())
+            engine = OnnxEngine(path.read_bytes(), self._unet.device.type)
         except (OSError, EngineError) as error:
             raise InputError(f"{path} cannot be used ({error}); wanted a model that understudy export wrote") from error
         if engine.metadata.get(MADE_OF) != self._model:
@@ -167,7 +167,7 @@ class EngineNetwork:
         device = self._unet.device.type
 
         def open_model(model: bytes) -> Engine:
-            return OnnxEngine(model, device, torch.get_num_threads())
+            return OnnxEngine(model, device)
 
         library = f"onnxruntime {onnxruntime.__version__}"
         key = self._key(shapes, device, "", library)

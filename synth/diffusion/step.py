@@ -128,8 +128,11 @@ class Step(nn.Module):  # type: ignore[misc]
         out = self.unet(noisy, time, guide, references, memory)
         return (out.frame, *out.memory)
 
-    def by_name(self, **tensors: Tensor) -> dict[str, Tensor]:
-        frame, *left = self(*tensors.values())
+    def by_name(
+        self, noisy: Tensor, time: Tensor, guide: Tensor, references: Tensor, **memory: Tensor
+    ) -> dict[str, Tensor]:
+        remembered = (memory[f"memory_{i}"] for i in range(len(memory)))
+        frame, *left = self(noisy, time, guide, references, *remembered)
         return {"frame": frame, **{f"left_{i}": each for i, each in enumerate(left)}}
 
 
@@ -235,7 +238,8 @@ def exporter() -> str:
 def fingerprint(unet: FaceUNet) -> str:
     """SHA-256 of a network's numbers, and of the code that they run in."""
     digest = hashlib.sha256(inspect.getsource(model).encode())
-    digest.update(json.dumps(dict(unet.config), sort_keys=True, default=str).encode())
+    made_of = {name: value for name, value in unet.config.items() if not name.startswith("_")}  # nor where it lies
+    digest.update(json.dumps(made_of, sort_keys=True).encode())
     for name, value in sorted(unet.state_dict().items()):
         digest.update(f"{name} {tuple(value.shape)}".encode())
         digest.update(value.detach().float().cpu().contiguous().numpy().tobytes())

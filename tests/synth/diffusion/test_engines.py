@@ -22,6 +22,7 @@ from runtime.engine_torch import TorchEngine
 from runtime.errors import InputError
 from synth.diffusion.engines import EngineNetwork, run_by
 from synth.diffusion.model import FaceUNet, FrameOutput
+from synth.diffusion.renderer import load_network
 from synth.diffusion.step import Shapes, Step, by_chance, fingerprint, gap, to_onnx
 from tests.synth.diffusion.network import network, pipeline
 
@@ -81,6 +82,23 @@ def test_onnx_runtime_says_what_torch_says(unet: FaceUNet, model: bytes) -> None
     assert (engine.inputs, engine.outputs) == (shapes.inputs(unet), shapes.outputs(unet))
     off = max(gap(unet, engine, call(unet, seed)) for seed in range(3))
     assert off < 1e-4, f"largest difference {off}"
+
+
+def test_tensors_go_by_name_whatever_their_order(unet: FaceUNet) -> None:
+    tensors = call(unet)
+    backwards = dict(reversed(tensors.items()))
+    with torch.no_grad():
+        one, other = (Step(unet).by_name(**each) for each in (tensors, backwards))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_weights_are_the_same_wherever_they_lie_and_others_with_any_number_changed(tmp_path: Path) -> None:
+    for name in ("here", "there"):
+        pipeline(S).save_pretrained(tmp_path / name)
+    here, there = (load_network(tmp_path / name, "cpu").unet for name in ("here", "there"))
+    assert fingerprint(here) == fingerprint(there)
+    there.head.bias.data[3] += 1e-6
+    assert fingerprint(here) != fingerprint(there)
 
 
 def test_its_results_are_the_callers(unet: FaceUNet, model: bytes) -> None:
