@@ -243,7 +243,7 @@ class Dubbing:
             self.wanted[i] = wanted + drawn
             if wanted[OPENING] < SHUT:  # then the line between the lips is that mouth's own, or as thin as can be
                 shown = float(patch.controls[OPENING])
-                self.wanted[i, OPENING] = shown if shown < SHUT else wanted[OPENING]
+                self.wanted[i, OPENING] = shown if shown < 1.5 * SHUT else wanted[OPENING]
             yield patch
 
     def _chosen(self) -> Iterator[Patch]:

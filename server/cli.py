@@ -73,6 +73,14 @@ LiveWeights = Annotated[
     str | None,
     typer.Option(help="The network of the diffusion renderer: base, turbo, or a folder that understudy train wrote."),
 ]
+EngineOption = Annotated[
+    str | None,
+    typer.Option(
+        "--engine",
+        help="What runs the network of --renderer diffusion: torch, onnx, tensorrt, a .onnx that understudy export wrote, "
+        "or auto, as without: the best that understudy doctor finds.",
+    ),
+]
 Fps = Annotated[
     str | None, typer.Option(help="Pictures a second, like 25 or 24000/1001; the actor's own times without it.")
 ]
@@ -217,6 +225,7 @@ def act(
         str | None,
         typer.Option(help="wan-animate: how weights are kept: none, fp8, int8 or nf4 (those two with bitsandbytes)."),
     ] = None,
+    engine: EngineOption = None,
     seed: Annotated[int, typer.Option(help="For renderers that draw from noise; the warp is always the same.")] = 0,
     force: Force = False,
     quiet: Quiet = False,
@@ -231,7 +240,7 @@ def act(
         options = ActOptions(
             intensity=intensity, face=face, character_face=character_face, sound=sound, profile=profile, start=seconds(start), end=seconds(end),
             ratio=ratio, camera=tuple(camera or ()), fps=rate(fps), side_by_side=side_by_side, renderer=renderer, weights=weights, steps=steps, seed=seed, force=force,
-            prompt=prompt, segment=segment, overlap=overlap, area=area, offload=offload, quantize=quantize,
+            prompt=prompt, segment=segment, overlap=overlap, area=area, offload=offload, quantize=quantize, engine=engine,
         )  # fmt: skip
     with Report("act", quiet=quiet, json=json) as report:
         report.done(output, render(character, performance, output, options, report.progress))
@@ -605,6 +614,57 @@ def train_character(
 
 
 @app.command()
+def export(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write into.")],
+    model: Annotated[str | None, typer.Option(help="The packaged network to write: base or turbo.")] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="Or a network of your own: a folder that understudy train wrote.")
+    ] = None,
+    random_weights: Annotated[
+        bool,
+        typer.Option("--random-weights", help="Or one of --model's kind that was never trained, to time and to try."),
+    ] = False,
+    to: Annotated[
+        str, typer.Option(help="What for: onnx, for ONNX Runtime and others, or tensorrt, engines for NVIDIA GPUs.")
+    ] = "onnx",
+    precision: Annotated[
+        str, typer.Option(help="Numbers it computes in: fp32, fp16, int8 or fp8; the last for tensorrt alone.")
+    ] = "fp32",
+    frames: Annotated[int, typer.Option(help="Frames painted at once.")] = 1,
+    references: Annotated[
+        int, typer.Option(help="Pictures of the character it looks at: 1, and one for each --references it has.")
+    ] = 1,
+    gpu: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Compute capability that a TensorRT engine is for, like sm_89; may be given several times. None needs "
+            "to be here. sm_86, sm_89 and sm_120 without."
+        ),
+    ] = None,
+    character: Annotated[
+        Path | None, typer.Option(help="Who performs what it is tried on and int8 is fitted to; the demo's without.")
+    ] = None,
+    performance: Annotated[Path | None, typer.Option(help="What they perform: a video, or a captured .npz.")] = None,
+    force: Force = False,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Write the network of --renderer diffusion for other runtimes, proven to say what torch says."""
+    from server.export import ExportOptions
+    from server.export import export as write
+    from server.report import Report
+
+    with asked_for():
+        options = ExportOptions(
+            model=model, weights=weights, random_weights=random_weights, to=to, precision=precision,  # type: ignore[arg-type]
+            frames=frames, references=references, gpus=tuple(gpu or ()), character=character,
+            performance=performance, force=force,
+        )  # fmt: skip
+    with Report("export", quiet=quiet, json=json) as report:
+        report.done(output, write(output, options, report.progress))
+
+
+@app.command()
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets others in.")] = "127.0.0.1",
     port: Port = 8765,
@@ -639,6 +699,7 @@ def serve(
     ] = None,
     renderer: LiveRenderer = "warp",
     weights: LiveWeights = None,
+    engine: EngineOption = None,
     log: Annotated[str, typer.Option(help="How to tell what happens, on stderr: text or json.")] = "text",
     quiet: Quiet = False,
 ) -> None:
@@ -650,7 +711,7 @@ def serve(
         options = ServeOptions(
             host=host, port=port, data=data, origins=tuple(origin or ()), log=log,  # type: ignore[arg-type]
             vmc=vmc, vtube_studio=vtube_studio, virtual_camera=virtual_camera, voice_command=voice_command,
-            renderer=renderer, weights=weights, workers=workers, executor=executor,  # type: ignore[arg-type]
+            renderer=renderer, weights=weights, engine=engine, workers=workers, executor=executor,  # type: ignore[arg-type]
             database=database, tariff=tariff, public_url=public_url, trusted_hosts=tuple(trust_host or ()),
         )  # fmt: skip
     run_server(options, quiet=quiet)
@@ -667,6 +728,7 @@ def live(
     mirror: Annotated[bool, typer.Option("--mirror", help="Your left is the character's right.")] = False,
     renderer: LiveRenderer = "warp",
     weights: LiveWeights = None,
+    engine: EngineOption = None,
     vmc: Vmc = None,
     virtual_camera: CameraOut = False,
     quiet: Quiet = False,
@@ -678,7 +740,7 @@ def live(
     with asked_for():
         options = LiveOptions(
             character=character, camera=camera, port=port, intensity=intensity, mirror=mirror, vmc=vmc,
-            virtual_camera=virtual_camera, renderer=renderer, weights=weights,  # type: ignore[arg-type]
+            virtual_camera=virtual_camera, renderer=renderer, weights=weights, engine=engine,  # type: ignore[arg-type]
         )  # fmt: skip
     perform(options, quiet=quiet)
 
