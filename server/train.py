@@ -50,12 +50,13 @@ def need_torch() -> None:
         raise InputError(f"training needs {' and '.join(missing)}; wanted pip install understudy[train,diffusion]")
 
 
-def train_base(data: Path, output: Path, options: TrainOptions, progress: Progress) -> Tally:
-    """A network from samples that were made."""
+def train_base(data: Path, output: Path, weights: str | None, options: TrainOptions, progress: Progress) -> Tally:
+    """A network from samples that were made; from nothing without weights to begin with."""
     need_torch()
     from synth.training import diffusion as training
 
-    return _told(training.base_run(Samples(data), output, options), progress)
+    begun = None if weights is None else load_network(find_weights(weights), options.device)
+    return _told(training.base_run(Samples(data), output, options, begun), progress)
 
 
 def train_turbo(data: Path, output: Path, teacher: str | None, options: TrainOptions, progress: Progress) -> Tally:

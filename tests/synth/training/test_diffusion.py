@@ -18,6 +18,7 @@ from synth.diffusion.renderer import find_weights, load_network
 from synth.training.diffusion import (
     Run,
     Windows,
+    _busy,
     base_run,
     character_run,
     distance,
@@ -161,6 +162,39 @@ def test_a_network_is_shown_as_many_references_as_users_have(data: Path) -> None
     assert {cut["references"].shape[1] for cut in windows.to_score()} == {1}
 
 
+def test_a_network_may_be_shown_no_references(data: Path, tmp_path: Path) -> None:
+    options = toy(references=0, steps=3, every=3)
+    windows = Windows(Samples(data), options)
+    assert {windows.of(step)["references"].shape[1] for step in range(4)} == {0}
+    train(base_run(Samples(data), tmp_path, options))
+    attended = load_network(tmp_path).unet.attend[0].out.weight
+    assert not attended.any(), "what it learned takes no notice of any"
+
+
+def test_one_frame_of_a_sample_may_be_shown_alone(data: Path) -> None:
+    cut = Windows(Samples(data), toy(frames=1)).of(0)
+    assert cut["rgb"].shape == (4, 1, 16, 16, 3)
+    assert cut["target"].shape == cut["rgb"].shape
+
+
+def test_samples_whose_guides_are_most_wrong_may_be_left_out(data: Path, tmp_path: Path) -> None:
+    samples = Samples(data)
+    rows = np.stack([samples.row(i) for i in range(20)])
+    rows["rgb"][[3, 11]] = 255 - rows["rgb"][[3, 11]]
+    write_shard(tmp_path / "shard-00000.npy", rows)
+    shows = set(Windows(Samples(tmp_path), toy(nearest=0.89)).learned)
+    assert shows == set(range(18)) - {3, 11}, "18 and 19 are kept to score with"
+
+
+def test_training_begins_where_other_weights_are(data: Path, base: Path, tmp_path: Path) -> None:
+    begun = load_network(base)
+    run = base_run(Samples(data), tmp_path, toy(steps=20, rate=1e-4, regress=1.0, widths=(8, 16, 8)), begun)
+    assert run.unet.config.widths == begun.unet.config.widths
+    train(run)
+    (line,) = curve(tmp_path)
+    assert line["painted"] > line["warp"] + 3
+
+
 def test_samples_finer_than_the_network_are_shown_as_they_are_and_shrunk(data: Path) -> None:
     cut = Windows(Samples(data), toy(zoom=2, batch=32)).of(0)
     assert cut["rgb"].shape == (32, 2, 16, 16, 3)
@@ -206,7 +240,22 @@ def test_the_loss_is_nought_at_the_truth_and_sees_levels_edges_and_flicker() -> 
     assert level < min(flicker, edges)
 
 
+def test_an_edge_beside_its_place_is_better_than_none() -> None:
+    """Where a lid's edge is, the warp does not know for sure; the picture with least error would have none."""
+    columns = torch.arange(32)
+    truth, beside = (((columns // 4 + shift) % 2 * 0.5).expand(1, 1, 3, 32, 32) for shift in (0, 1))
+    none, weight = torch.full_like(truth, 0.25), torch.ones(1, 1, 1, 32, 32)
+    sharp = [(p - truth).square().mean() for p in (none, beside)]
+    assert sharp[0] < sharp[1]
+    asked = [_busy(p) - _busy(truth) for p in (none, beside)]
+    assert asked[1].abs().max() < 0.3 * asked[0].abs().min()
+
+
 def test_options_that_cannot_be_are_refused() -> None:
+    with pytest.raises(ValueError, match="frames and references are -1 and 4, wanted 0 or more"):
+        TrainOptions(frames=-1)
+    with pytest.raises(ValueError, match="nearest is 0, wanted more than 0, up to 1"):
+        TrainOptions(nearest=0)
     with pytest.raises(ValueError, match="window is 20, wanted a multiple of 16 from 32 on"):
         TrainOptions(window=20)
     with pytest.raises(ValueError, match="regress is 2 and elsewhere 1, wanted 0 to 1"):
