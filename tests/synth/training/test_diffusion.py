@@ -244,7 +244,7 @@ def test_an_edge_beside_its_place_is_better_than_none() -> None:
     """Where a lid's edge is, the warp does not know for sure; the picture with least error would have none."""
     columns = torch.arange(32)
     truth, beside = (((columns // 4 + shift) % 2 * 0.5).expand(1, 1, 3, 32, 32) for shift in (0, 1))
-    none, weight = torch.full_like(truth, 0.25), torch.ones(1, 1, 1, 32, 32)
+    none = torch.full_like(truth, 0.25)
     sharp = [(p - truth).square().mean() for p in (none, beside)]
     assert sharp[0] < sharp[1]
     asked = [_busy(p) - _busy(truth) for p in (none, beside)]
