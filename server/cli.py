@@ -433,6 +433,9 @@ ReferencesShown = Annotated[
 Nearest = Annotated[
     float, typer.Option(help="Share of the samples that are shown: those whose guides are least wrong.")
 ]
+Hue = Annotated[
+    str, typer.Option(help="Whose the insides of mouths have: truth, or warp where those made are too grey.")
+]
 Rate = Annotated[float, typer.Option(help="Of learning, at most.")]
 TrainSeed = Annotated[int, typer.Option(help="The same seed ends in the same network.")]
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
@@ -469,6 +472,7 @@ def base(
     frames: FramesShown = TrainOptions.frames,
     references: ReferencesShown = TrainOptions.references,
     nearest: Nearest = TrainOptions.nearest,
+    hue: Hue = TrainOptions.hue,
     regress: Annotated[
         float, typer.Option(help="Share of the steps before it learns to paint in four steps.")
     ] = TrainOptions.regress,
@@ -489,8 +493,8 @@ def base(
     with asked_for():
         options = TrainOptions(
             steps=steps, batch=batch, window=window, side=side, zoom=zoom, elsewhere=elsewhere, frames=frames,
-            references=references, nearest=nearest, regress=regress, rate=rate, seed=seed, device=device, threads=threads,
-            precision=precision, every=every, minutes=minutes,  # type: ignore[arg-type]
+            references=references, nearest=nearest, hue=hue, regress=regress, rate=rate, seed=seed, device=device,  # type: ignore[arg-type]
+            threads=threads, precision=precision, every=every, minutes=minutes,  # type: ignore[arg-type]
         )  # fmt: skip
     with Report("train", quiet=quiet, json=json) as report:
         report.done(output, train_base(samples, output, weights, options, report.progress))
@@ -509,6 +513,7 @@ def turbo(
     frames: FramesShown = TURBO.frames,
     references: ReferencesShown = TURBO.references,
     nearest: Nearest = TURBO.nearest,
+    hue: Hue = TURBO.hue,
     rate: Rate = TURBO.rate,
     seed: TrainSeed = TURBO.seed,
     device: Device = TURBO.device,
@@ -525,8 +530,8 @@ def turbo(
 
     with asked_for():
         options = TrainOptions(
-            steps=steps, batch=batch, window=window, frames=frames, references=references, nearest=nearest, rate=rate,
-            seed=seed, device=device, threads=threads, precision=precision, every=every, minutes=minutes,  # type: ignore[arg-type]
+            steps=steps, batch=batch, window=window, frames=frames, references=references, nearest=nearest, hue=hue,  # type: ignore[arg-type]
+            rate=rate, seed=seed, device=device, threads=threads, precision=precision, every=every, minutes=minutes,  # type: ignore[arg-type]
         )  # fmt: skip
     with Report("train", quiet=quiet, json=json) as report:
         report.done(output, train_turbo(samples, output, teacher, options, report.progress))

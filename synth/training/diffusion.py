@@ -44,8 +44,9 @@ Point = NDArray[np.float64]  # [2], y and x, px
 HELD_OUT = 10  # one person in so many is never shown, only scored
 SHARD = "15MB"
 AHEAD = 4  # batches cut while one is learned from
+LEAST_INSIDE_PX = 20  # of a mouth that has a hue
 SQUARE = 8  # px, in which a picture should be as busy as the truth
-BUSY = 0.2  # how much that counts
+BUSY = 0.3  # how much that counts
 FIELDS = ("target", "rgb", "valid", "coords", "stretch", "mouth", "eyes")
 MASKS = ("valid", "mouth", "eyes")
 
@@ -124,6 +125,8 @@ class Windows:
         y, x = middle.clip(0, S - 1).astype(int)
         point = row["coords"][first, y, x]
         there = [_square(_same_point(seen, point, middle), w, S) for seen in row["reference_coords"]]
+        if self._options.hue == "warp":
+            out["target"] = _hued(out)
         for name in ("references", "reference_coords"):
             out[name] = np.stack([seen[part] for seen, part in zip(row[name], there, strict=True)])
         small = {name: _shrunk(array, zoom) for name, array in out.items()} if zoom > 1 else out
@@ -139,6 +142,20 @@ def _shrunk(array: NDArray[Any], zoom: int) -> NDArray[Any]:
     N, w = array.shape[:2]
     blocks = array.reshape(N, w // zoom, zoom, w // zoom, zoom, *array.shape[3:])
     return np.asarray(blocks.astype(np.float32).mean((2, 4)) + 0.5 * (array.dtype == np.uint8)).astype(array.dtype)
+
+
+def _hued(cut: dict[str, NDArray[Any]]) -> NDArray[np.uint8]:
+    """The truth [T, w, w, 3] with the insides of mouths as light as they are, but of the guide's mean hue."""
+    truth = cut["target"].astype(np.float32)
+    inside = (cut["mouth"] / 255 * (1 - cut["valid"] / 255)).astype(np.float32)[..., None]
+    if inside.sum() < LEAST_INSIDE_PX * len(truth):
+        return cut["target"]
+    shares = []
+    for picture in (cut["rgb"], truth):
+        mean = (inside * picture).sum((0, 1, 2)) / inside.sum() + 1
+        shares.append(mean / mean.mean())
+    gain = np.clip(shares[0] / shares[1], 0.7, 1.4)
+    return np.asarray(np.clip(truth * (1 + inside * (gain - 1)) + 0.5, 0, 255), np.uint8)
 
 
 def _wrong(row: Any) -> float:

@@ -186,6 +186,23 @@ def test_samples_whose_guides_are_most_wrong_may_be_left_out(data: Path, tmp_pat
     assert shows == set(range(18)) - {3, 11}, "18 and 19 are kept to score with"
 
 
+def test_the_insides_of_made_mouths_may_have_the_warps_hue(data: Path, tmp_path: Path) -> None:
+    samples = Samples(data)
+    rows = np.stack([samples.row(i) for i in range(8)])
+    inside = rows["mouth"] > 200
+    rows["target"][inside], rows["rgb"][inside], rows["valid"][inside] = (120, 110, 100), (150, 90, 60), 0
+    write_shard(tmp_path / "shard-00000.npy", rows)
+    plain, hued = (Windows(Samples(tmp_path), toy(hue=hue, batch=16)).of(0) for hue in ("truth", "warp"))
+    seen = plain["mouth"] > 200
+    assert seen.any()
+    red = [np.ptp(cut["target"][seen].astype(float).mean(0)) for cut in (plain, hued)]
+    light = [cut["target"][seen].astype(float).mean() for cut in (plain, hued)]
+    assert red[1] > 2 * red[0]
+    assert light[1] == pytest.approx(light[0], rel=0.1)
+    outside = (plain["mouth"] == 0) | (plain["valid"] == 255)
+    assert np.array_equal(plain["target"][outside], hued["target"][outside])
+
+
 def test_training_begins_where_other_weights_are(data: Path, base: Path, tmp_path: Path) -> None:
     begun = load_network(base)
     run = base_run(Samples(data), tmp_path, toy(steps=20, rate=1e-4, regress=1.0, widths=(8, 16, 8)), begun)
@@ -256,6 +273,8 @@ def test_options_that_cannot_be_are_refused() -> None:
         TrainOptions(frames=-1)
     with pytest.raises(ValueError, match="nearest is 0, wanted more than 0, up to 1"):
         TrainOptions(nearest=0)
+    with pytest.raises(ValueError, match="hue is grey, wanted truth or warp"):
+        TrainOptions(hue="grey")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="window is 20, wanted a multiple of 16 from 32 on"):
         TrainOptions(window=20)
     with pytest.raises(ValueError, match="regress is 2 and elsewhere 1, wanted 0 to 1"):
