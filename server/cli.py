@@ -433,6 +433,7 @@ ReferencesShown = Annotated[
 Nearest = Annotated[
     float, typer.Option(help="Share of the samples that are shown: those whose guides are least wrong.")
 ]
+Still = Annotated[float, typer.Option(help="Share of the windows that show the picture unmoved: nothing to paint.")]
 Hue = Annotated[
     str, typer.Option(help="Whose the insides of mouths have: truth, or warp where those made are too grey.")
 ]
@@ -469,9 +470,11 @@ def base(
     elsewhere: Annotated[
         float, typer.Option(help="0 to 1, how much may be changed outside mouth and eyes.")
     ] = TrainOptions.elsewhere,
+    eyes: Annotated[float, typer.Option(help="0 to 1, how much may be changed at the eyes.")] = TrainOptions.eyes,
     frames: FramesShown = TrainOptions.frames,
     references: ReferencesShown = TrainOptions.references,
     nearest: Nearest = TrainOptions.nearest,
+    still: Still = TrainOptions.still,
     hue: Hue = TrainOptions.hue,
     regress: Annotated[
         float, typer.Option(help="Share of the steps before it learns to paint in four steps.")
@@ -492,9 +495,9 @@ def base(
 
     with asked_for():
         options = TrainOptions(
-            steps=steps, batch=batch, window=window, side=side, zoom=zoom, elsewhere=elsewhere, frames=frames,
-            references=references, nearest=nearest, hue=hue, regress=regress, rate=rate, seed=seed, device=device,  # type: ignore[arg-type]
-            threads=threads, precision=precision, every=every, minutes=minutes,  # type: ignore[arg-type]
+            steps=steps, batch=batch, window=window, side=side, zoom=zoom, elsewhere=elsewhere, eyes=eyes, frames=frames,
+            references=references, nearest=nearest, still=still, hue=hue,  # type: ignore[arg-type]
+            regress=regress, rate=rate, seed=seed, device=device, threads=threads, precision=precision, every=every, minutes=minutes,  # type: ignore[arg-type]
         )  # fmt: skip
     with Report("train", quiet=quiet, json=json) as report:
         report.done(output, train_base(samples, output, weights, options, report.progress))
@@ -513,6 +516,7 @@ def turbo(
     frames: FramesShown = TURBO.frames,
     references: ReferencesShown = TURBO.references,
     nearest: Nearest = TURBO.nearest,
+    still: Still = TURBO.still,
     hue: Hue = TURBO.hue,
     rate: Rate = TURBO.rate,
     seed: TrainSeed = TURBO.seed,
@@ -530,7 +534,7 @@ def turbo(
 
     with asked_for():
         options = TrainOptions(
-            steps=steps, batch=batch, window=window, frames=frames, references=references, nearest=nearest, hue=hue,  # type: ignore[arg-type]
+            steps=steps, batch=batch, window=window, frames=frames, references=references, nearest=nearest, still=still, hue=hue,  # type: ignore[arg-type]
             rate=rate, seed=seed, device=device, threads=threads, precision=precision, every=every, minutes=minutes,  # type: ignore[arg-type]
         )  # fmt: skip
     with Report("train", quiet=quiet, json=json) as report:

@@ -145,7 +145,8 @@ class FaceUNet(ModelMixin, ConfigMixin):  # type: ignore[misc]
     """Guide, references and a picture on the way -> the frame. All pictures are -1..1.
 
     `side` is the one that the weights know faces at, `finest` how many times as large they know them too. `elsewhere`
-    is how much may be changed outside mouth and eyes, 0 to 1: weights that know only those leave all else to the warp.
+    is how much may be changed outside mouth and eyes, 0 to 1: weights that know only those leave all else to the warp;
+    `eyes` is how much at the eyes, beyond that.
     """
 
     @register_to_config  # type: ignore[untyped-decorator]
@@ -155,6 +156,7 @@ class FaceUNet(ModelMixin, ConfigMixin):  # type: ignore[misc]
         heads: int = 4,
         side: int = 512,
         elsewhere: float = 1.0,
+        eyes: float = 1.0,
         finest: float = 1.0,
     ) -> None:
         super().__init__()
@@ -231,7 +233,7 @@ class FaceUNet(ModelMixin, ConfigMixin):  # type: ignore[misc]
             if i:
                 x = F.interpolate(self.up[i - 1](x), scale_factor=2.0, mode="nearest")
         change = F.pixel_shuffle(self.head(F.silu(self.norm(x))), PATCH).unflatten(0, (B, T))
-        within = torch.maximum(guide[:, :, MOUTH], guide[:, :, EYES])
+        within = torch.maximum(guide[:, :, MOUTH], self.config.eyes * guide[:, :, EYES])
         share = self.config.elsewhere + (1 - self.config.elsewhere) * within
         return FrameOutput(frame=guide[:, :, RGB] + share * change, memory=tuple(left))
 

@@ -44,9 +44,10 @@ Point = NDArray[np.float64]  # [2], y and x, px
 HELD_OUT = 10  # one person in so many is never shown, only scored
 SHARD = "15MB"
 AHEAD = 4  # batches cut while one is learned from
-LEAST_INSIDE_PX = 20  # of a mouth that has a hue
-SQUARE = 8  # px, in which a picture should be as busy as the truth
-BUSY = 0.3  # how much that counts
+LEAST_PX = 30  # of a part of a window that counts
+GRAIN = 40.0  # of a picture: variance of its levels that is nobody's fault
+SQUARE = 16  # px, in which a picture should have the truth's contrast
+CONTRAST = 0.5  # how much that counts
 FIELDS = ("target", "rgb", "valid", "coords", "stretch", "mouth", "eyes")
 MASKS = ("valid", "mouth", "eyes")
 
@@ -75,7 +76,8 @@ class Windows:
         if not len(self.learned):
             raise InputError(f"all {len(samples)} samples are of people kept to score with; wanted more")
         if options.nearest < 1:
-            wrong = np.array([_wrong(samples.row(int(i))) for i in self.learned])
+            regions = ("mouth", "eyes") if options.eyes else ("mouth",)
+            wrong = np.array([_wrong(samples.row(int(i)), regions) for i in self.learned])
             self.learned = self.learned[wrong <= np.quantile(wrong, options.nearest)]
 
     def of(self, step: int) -> dict[str, NDArray[Any]]:
@@ -119,7 +121,8 @@ class Windows:
         if rng.random() < 0.2 and self._options.elsewhere > 0:
             middle = rng.uniform(0, S, 2)
         else:
-            middle = _shown_at(row["mouth"][first], row["eyes"][first], rng) + rng.normal(0, w / 8, 2)
+            eyes = row["eyes"][first] if self._options.eyes else np.zeros_like(row["eyes"][first])
+            middle = _shown_at(row["mouth"][first], eyes, rng) + rng.normal(0, w / 8, 2)
         rows, columns = _square(middle, w, S)
         out = {name: np.array(row[name][first : first + n, rows, columns]) for name in FIELDS}
         y, x = middle.clip(0, S - 1).astype(int)
@@ -127,6 +130,8 @@ class Windows:
         there = [_square(_same_point(seen, point, middle), w, S) for seen in row["reference_coords"]]
         if self._options.hue == "warp":
             out["target"] = _hued(out)
+        if rng.random() < self._options.still:
+            out |= {"rgb": out["target"], "valid": np.full_like(out["valid"], 255), "stretch": 0 * out["stretch"]}
         for name in ("references", "reference_coords"):
             out[name] = np.stack([seen[part] for seen, part in zip(row[name], there, strict=True)])
         small = {name: _shrunk(array, zoom) for name, array in out.items()} if zoom > 1 else out
@@ -148,7 +153,7 @@ def _hued(cut: dict[str, NDArray[Any]]) -> NDArray[np.uint8]:
     """The truth [T, w, w, 3] with the insides of mouths as light as they are, but of the guide's mean hue."""
     truth = cut["target"].astype(np.float32)
     inside = (cut["mouth"] / 255 * (1 - cut["valid"] / 255)).astype(np.float32)[..., None]
-    if inside.sum() < LEAST_INSIDE_PX * len(truth):
+    if inside.sum() < LEAST_PX * len(truth):
         return cut["target"]
     shares = []
     for picture in (cut["rgb"], truth):
@@ -158,13 +163,17 @@ def _hued(cut: dict[str, NDArray[Any]]) -> NDArray[np.uint8]:
     return np.asarray(np.clip(truth * (1 + inside * (gain - 1)) + 0.5, 0, 255), np.uint8)
 
 
-def _wrong(row: Any) -> float:
-    """How far the guide of a sample's first frame is from the truth in mouth and eyes, of what there is to see."""
-    within = np.maximum(row["mouth"][0], row["eyes"][0]) > 127
-    if not within.any():
-        return math.inf
-    guide, truth = (row[name][0][within].astype(np.float32) for name in ("rgb", "target"))
-    return float(np.square(guide - truth).mean() / (truth.var(0).mean() + 1))
+def _wrong(row: Any, regions: tuple[str, ...]) -> float:
+    """How far the guide of a sample's first frame is from the truth, of what there is to see, where that is farthest:
+    between the lips or around them, on the eyes or around those."""
+    valid = row["valid"][0]
+    off = np.square(row["rgb"][0].astype(np.float32) - row["target"][0])
+    worst = []
+    for region in (row[name][0] for name in regions):
+        for part in ((region > 127) & (valid < 102), (region > 25) & (valid > 153)):
+            if part.sum() >= LEAST_PX:
+                worst.append(off[part].mean() / (row["target"][0][part].var(0).mean() + GRAIN))
+    return max(worst, default=math.inf)
 
 
 def _shown_at(mouth: NDArray[np.uint8], eyes: NDArray[np.uint8], rng: Rng) -> Point:
@@ -272,13 +281,15 @@ def _blurred(x: Tensor, sigma: float) -> Tensor:
 
 
 def distance(painted: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """How far pictures [B, T, 3, h, w] are from the truth: levels, edges at three scales, how busy they are, and how
-    they change. Where an edge is cannot always be known; that there is one can, and without `_busy` it is wiped out."""
+    """How far pictures [B, T, 3, h, w] are from the truth: levels, edges at three scales, contrast, and how they change.
+
+    Where teeth end cannot always be known; that there are some can, and without contrast they would turn grey.
+    """
     gap = painted - target
     total = (weight * (gap.square() + 1e-6).sqrt()).mean()
     flat, w = gap.flatten(0, 1), weight.flatten(0, 1)
-    lost = _busy(painted) - _busy(target)
-    total = total + BUSY * (F.avg_pool2d(w, SQUARE) * lost.abs()).mean()
+    lost = _contrast(painted) - _contrast(target)
+    total = total + CONTRAST * (F.avg_pool2d(w, SQUARE, SQUARE // 2) * lost.abs()).mean()
     for _ in range(3):
         for axis in (-1, -2):
             n = flat.shape[axis] - 1
@@ -290,11 +301,11 @@ def distance(painted: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     return total
 
 
-def _busy(pictures: Tensor) -> Tensor:
-    """How much pixels differ from their neighbours in each square of pictures [B, T, 3, h, w]: [B T, 3, h', w']."""
-    flat = F.pad(pictures.flatten(0, 1), (0, 1, 0, 1), mode="replicate")
-    across, down = (flat.diff(dim=axis).abs() for axis in (-1, -2))
-    return F.avg_pool2d(across[..., :-1, :] + down[..., :-1], SQUARE)
+def _contrast(pictures: Tensor) -> Tensor:
+    """Standard deviation of the levels in overlapping squares of pictures [B, T, 3, h, w]: [B T, 3, h', w']."""
+    flat = pictures.flatten(0, 1)
+    mean, square = (F.avg_pool2d(x, SQUARE, SQUARE // 2) for x in (flat, flat.square()))
+    return (square - mean.square() + 1e-4).clamp(min=1e-4).sqrt()
 
 
 class Objective(Protocol):
@@ -515,7 +526,7 @@ def base_run(samples: Samples, folder: Path, options: TrainOptions, begun: Guide
     def network() -> FaceUNet:
         o = options
         widths = o.widths if begun is None else begun.unet.config.widths
-        unet = FaceUNet(widths=widths, side=o.side, elsewhere=o.elsewhere, finest=float(o.zoom))
+        unet = FaceUNet(widths=widths, side=o.side, elsewhere=o.elsewhere, eyes=o.eyes, finest=float(o.zoom))
         if begun is not None:
             unet.load_state_dict(begun.unet.state_dict())
         return cast(FaceUNet, unet)
@@ -526,17 +537,23 @@ def base_run(samples: Samples, folder: Path, options: TrainOptions, begun: Guide
 
 def turbo_run(samples: Samples, folder: Path, options: TrainOptions, teacher: GuidePipeline) -> Run:
     """One step that is as good as the teacher's."""
-    options = dataclasses.replace(options, elsewhere=teacher.unet.config.elsewhere)
+    options = _as_wide(options, teacher)
     return Run(folder, options, lambda: _copy(teacher), Windows(samples, options), AsTheTeacher(teacher))
 
 
 def character_run(samples: Samples, folder: Path, options: TrainOptions, base: GuidePipeline) -> Run:
     """A network that knows people, shown more of one character."""
-    options = dataclasses.replace(options, elsewhere=base.unet.config.elsewhere)
+    options = _as_wide(options, base)
     n_steps = base.scheduler.config.steps
     bridge = BridgeScheduler(steps=n_steps, sigma=base.scheduler.config.sigma)
     objective = AlongTheBridge(bridge, options.steps if n_steps == 1 else -1)
     return Run(folder, options, lambda: _copy(base), Windows(samples, options), objective)
+
+
+def _as_wide(options: TrainOptions, pipeline: GuidePipeline) -> TrainOptions:
+    """Options that show what a network may change."""
+    config = pipeline.unet.config
+    return dataclasses.replace(options, elsewhere=config.elsewhere, eyes=config.eyes)
 
 
 def _copy(pipeline: GuidePipeline) -> FaceUNet:

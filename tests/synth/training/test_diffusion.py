@@ -18,7 +18,7 @@ from synth.diffusion.renderer import find_weights, load_network
 from synth.training.diffusion import (
     Run,
     Windows,
-    _busy,
+    _contrast,
     base_run,
     character_run,
     distance,
@@ -203,6 +203,16 @@ def test_the_insides_of_made_mouths_may_have_the_warps_hue(data: Path, tmp_path:
     assert np.array_equal(plain["target"][outside], hued["target"][outside])
 
 
+def test_a_picture_that_does_not_move_may_be_shown_as_it_is(data: Path) -> None:
+    """Where it is its own guide there is nothing to paint."""
+    cut = Windows(Samples(data), toy(still=0.99, batch=32)).of(0)
+    same = (cut["rgb"] == cut["target"]).all((1, 2, 3, 4))
+    assert same.sum() > 28
+    assert (cut["valid"][same] == 255).all()
+    moved = Windows(Samples(data), toy(batch=32)).of(0)
+    assert not (moved["rgb"] == moved["target"]).all((1, 2, 3, 4)).any()
+
+
 def test_training_begins_where_other_weights_are(data: Path, base: Path, tmp_path: Path) -> None:
     begun = load_network(base)
     run = base_run(Samples(data), tmp_path, toy(steps=20, rate=1e-4, regress=1.0, widths=(8, 16, 8)), begun)
@@ -264,7 +274,7 @@ def test_an_edge_beside_its_place_is_better_than_none() -> None:
     none = torch.full_like(truth, 0.25)
     sharp = [(p - truth).square().mean() for p in (none, beside)]
     assert sharp[0] < sharp[1]
-    asked = [_busy(p) - _busy(truth) for p in (none, beside)]
+    asked = [_contrast(p) - _contrast(truth) for p in (none, beside)]
     assert asked[1].abs().max() < 0.3 * asked[0].abs().min()
 
 
@@ -273,6 +283,8 @@ def test_options_that_cannot_be_are_refused() -> None:
         TrainOptions(frames=-1)
     with pytest.raises(ValueError, match="nearest is 0, wanted more than 0, up to 1"):
         TrainOptions(nearest=0)
+    with pytest.raises(ValueError, match="still is 1, wanted 0 to less than 1"):
+        TrainOptions(still=1)
     with pytest.raises(ValueError, match="hue is grey, wanted truth or warp"):
         TrainOptions(hue="grey")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="window is 20, wanted a multiple of 16 from 32 on"):
