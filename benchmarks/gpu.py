@@ -24,7 +24,7 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.diffusion import quality, speed
 from benchmarks.table import machine
-from synth.diffusion.renderer import PACKAGED, find_weights
+from synth.diffusion.renderer import PACKAGED
 
 SLICE_MIN = 2.5  # of training, after which people made meanwhile are taken in
 ROWS_A_PART = 3000  # of each of the processes that make people
@@ -138,7 +138,7 @@ def main() -> None:
             time.sleep(min(FIRST_ROWS_S, 0.1 * 60 * plan.minutes))
         left = 60 * (plan.minutes - plan.bench_min) - (time.monotonic() - begun)
         base_until = time.monotonic() + plan.base_share * left
-        begin = [] if given.fresh or not PACKAGED.exists() else ["--weights", str(find_weights(None))]
+        begin = [] if given.fresh or not (PACKAGED / "base").exists() else ["--weights", "base"]
         of_base = ["--steps", str(given.steps), "--side", str(plan.side), "--elsewhere", "0", *begin]
         train(plan, "base", base_until, of_base)
         teacher = ["--teacher", str(plan.output / "base"), "--steps", str(max(1, given.steps // 5))]

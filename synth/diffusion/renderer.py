@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from synth.diffusion.pipeline import GuidePipeline
 
 PACKAGED = Path(__file__).parent / "weights"  # a folder a network: base, turbo
-NAMES = ("base", "turbo")
 MOST_REFERENCES = 4
 CLOSE = 1.25  # a face so many times the network's side is a close-up
 
@@ -42,10 +41,10 @@ class DiffusionOptions:
 
 
 def find_weights(name: str | None) -> Path:
-    """The folder of packaged weights by their name, or any folder that training wrote; without a name base, or turbo."""
-    for folder in (PACKAGED / each for each in ((name,) if name else NAMES)):
-        if (folder / "model_index.json").exists():
-            return folder
+    """The folder of packaged weights by their name, base without one, or any folder that training wrote."""
+    folder = PACKAGED / (name or "base")
+    if (folder / "model_index.json").exists():
+        return folder
     if name is None:
         raise InputError(
             "no weights of the diffusion renderer are packaged; wanted --weights FOLDER, as understudy train writes"

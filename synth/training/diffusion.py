@@ -46,8 +46,6 @@ SHARD = "15MB"
 AHEAD = 4  # batches cut while one is learned from
 LEAST_PX = 30  # of a part of a window that counts
 GRAIN = 40.0  # of a picture: variance of its levels that is nobody's fault
-SQUARE = 16  # px, in which a picture should have the truth's contrast
-CONTRAST = 0.5  # how much that counts
 FIELDS = ("target", "rgb", "valid", "coords", "stretch", "mouth", "eyes")
 MASKS = ("valid", "mouth", "eyes")
 
@@ -281,15 +279,10 @@ def _blurred(x: Tensor, sigma: float) -> Tensor:
 
 
 def distance(painted: Tensor, target: Tensor, weight: Tensor) -> Tensor:
-    """How far pictures [B, T, 3, h, w] are from the truth: levels, edges at three scales, contrast, and how they change.
-
-    Where teeth end cannot always be known; that there are some can, and without contrast they would turn grey.
-    """
+    """How far pictures [B, T, 3, h, w] are from the truth: levels, edges at three scales, and how they change."""
     gap = painted - target
     total = (weight * (gap.square() + 1e-6).sqrt()).mean()
     flat, w = gap.flatten(0, 1), weight.flatten(0, 1)
-    lost = _contrast(painted) - _contrast(target)
-    total = total + CONTRAST * (F.avg_pool2d(w, SQUARE, SQUARE // 2) * lost.abs()).mean()
     for _ in range(3):
         for axis in (-1, -2):
             n = flat.shape[axis] - 1
@@ -299,13 +292,6 @@ def distance(painted: Tensor, target: Tensor, weight: Tensor) -> Tensor:
     if gap.shape[1] > 1:
         total = total + 0.3 * (weight[:, 1:] * (gap[:, 1:] - gap[:, :-1]).abs()).mean()
     return total
-
-
-def _contrast(pictures: Tensor) -> Tensor:
-    """Standard deviation of the levels in overlapping squares of pictures [B, T, 3, h, w]: [B T, 3, h', w']."""
-    flat = pictures.flatten(0, 1)
-    mean, square = (F.avg_pool2d(x, SQUARE, SQUARE // 2) for x in (flat, flat.square()))
-    return (square - mean.square() + 1e-4).clamp(min=1e-4).sqrt()
 
 
 class Objective(Protocol):
