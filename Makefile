@@ -3,6 +3,7 @@
 #   make demo      set up, then perform: out/demo.mp4
 #   make test      set up, then every test, the slow ones too
 #   make diffusion what the diffusion renderer and training need as well: torch, diffusers
+#   make wan-animate  what somebody else's renderer needs besides: transformers
 #   make style types bench gpu ci clean
 #
 # The interpreter is the first Python 3.10 to 3.12 found; name another with make PYTHON=/path/to/python3.11
@@ -13,12 +14,13 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 READY := $(VENV)/.ready
 TRAIN_READY := $(VENV)/.ready-train
+WAN_READY := $(VENV)/.ready-wan-animate
 TORCH := $(shell sed -n 's/^\(torch==[^ ]*\).*/\1/p' constraints.txt)
 RIGHT_VERSION := import sys, ensurepip, venv; sys.exit(not (3, 10) <= sys.version_info < (3, 13))
 PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10; do \
 	"$$p" -c '$(RIGHT_VERSION)' 2>/dev/null && echo "$$p" && break; done)
 
-.PHONY: setup diffusion demo test style types bench gpu ci clean
+.PHONY: setup diffusion wan-animate demo test style types bench gpu ci clean
 .DELETE_ON_ERROR:
 
 setup: $(READY)
@@ -36,12 +38,19 @@ $(READY): constraints.txt pyproject.toml
 	touch $@
 
 $(TRAIN_READY): $(READY)
-	sed '1,/^# With torch/d; /^torch==/d' constraints.txt > $(VENV)/extra.txt
+	sed '1,/^# With torch/d; /^# With Wan-Animate/,$$d; /^torch==/d' constraints.txt > $(VENV)/extra.txt
 	$(PIP) install --quiet --no-deps --requirement $(VENV)/extra.txt
 	$(PIP) install --quiet --constraint $(VENV)/extra.txt "$(TORCH)"
 	touch $@
 
 diffusion: $(TRAIN_READY)
+
+$(WAN_READY): $(TRAIN_READY)
+	sed '1,/^# With Wan-Animate/d' constraints.txt > $(VENV)/extra.txt
+	$(PIP) install --quiet --no-deps --requirement $(VENV)/extra.txt
+	touch $@
+
+wan-animate: $(WAN_READY)
 
 demo: setup
 	$(BIN)/understudy demo -o out/demo.mp4 --force

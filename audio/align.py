@@ -1,13 +1,14 @@
 """Forced alignment: speech and what is said in it -> when each phone sounds.
 
 English goes through pocketsphinx (extra `align`), whose wheel carries a model and a dictionary. Any
-other language, and English without it, is spoken by espeak-ng (extra `voice`) from the transcript,
-and the recording is laid on that. Speech that a voice of ours made brings its own phones and needs
+language is spoken by espeak-ng (extra `voice`) from the transcript, and the recording is laid on that;
+of English, with both, whichever the recording sounds more like is taken. Speech that a voice of ours made brings its own phones and needs
 neither. Memory is bounded for any length.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
@@ -25,6 +26,8 @@ from audio.voice import EspeakVoice
 from runtime.errors import InputError
 from runtime.records import SAMPLE_RATE
 
+log = logging.getLogger(__name__)
+
 Floats = NDArray[np.float32]
 
 
@@ -38,9 +41,18 @@ def align(pcm: Floats, transcript: str, language: str = "en-us") -> tuple[Phone,
         end = Fraction(len(pcm), SAMPLE_RATE)
         return (Phone(Fraction(0), end, SILENCE),) if end else ()
     english = language.strip().lower().replace("_", "-").split("-")[0] in ("en", "english")
-    if english and find_spec("pocketsphinx") is not None:
-        return recognised(pcm, transcript, language)
-    return followed(pcm, transcript, language)
+    if not english or find_spec("pocketsphinx") is None:
+        return followed(pcm, transcript, language)
+    found = recognised(pcm, transcript, language)
+    if find_spec("espeakng_loader") is None:
+        return found
+    recording = Recording(pcm)
+    try:
+        other = _followed(recording, transcript, language)
+    except InputError:
+        log.debug("espeak's reading does not fit, and pocketsphinx's does", exc_info=True)
+        return found
+    return min((found, other), key=recording.unlike)
 
 
 _HUSH = 1e-3  # of full scale; below it nobody speaks, whatever the transcript says
@@ -51,8 +63,11 @@ _RATES = (90, 400)  # words a minute
 
 def followed(pcm: Floats, transcript: str, language: str) -> tuple[Phone, ...]:
     """As `align`, by what espeak-ng makes of the transcript, at the pace of the recording."""
+    return _followed(Recording(pcm), transcript, language)
+
+
+def _followed(recording: Recording, transcript: str, language: str) -> tuple[Phone, ...]:
     voice = EspeakVoice(language)
-    recording = Recording(pcm)
     usual_s, spoken_s = Recording(voice.speak(transcript).pcm).spoken_s, recording.spoken_s
     pace = usual_s / max(spoken_s, 0.01)
     if not _PACE[0] <= pace <= _PACE[1]:

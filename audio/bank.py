@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from audio.mouth_shape import N_CONTROLS, OPENING, SHUT
 
 Floats = NDArray[np.float32]
-Box = tuple[int, int, int, int]  # x0, y0, x1, y1 px
 
 BYTES = 192 << 20  # of one person's cut-outs kept
 MOST = 3000  # of them, however small
@@ -103,11 +102,9 @@ class Bank:
 
     def _thin(self) -> None:
         """Let a third of the mouths go: again and again the one whose nearest neighbour is nearest."""
-        from scipy.spatial.distance import cdist
-
         features = Features.of(self.patches)
         place = np.concatenate((features.controls * SHAPE, features.turn * TURN), 1)
-        apart = cdist(place, place, "cityblock").astype(np.float32)
+        apart = np.stack([_apart(place[i : i + 1], place)[0] for i in range(len(place))])
         np.fill_diagonal(apart, np.inf)
         nearest = apart.argmin(1)
         gap = apart[np.arange(len(apart)), nearest]
@@ -179,13 +176,16 @@ class Choose:
 
     def _jump(self, a: NDArray[np.int64], b: NDArray[np.int64]) -> Floats:
         """What it costs [A, B] to show one mouth after another."""
-        from scipy.spatial.distance import cdist
-
         f = self._features
         step = f.number[b][None] - f.number[a][:, None]
         follows = (step >= 0) & (step <= 1)
-        apart = cdist(self._place[a], self._place[b], "cityblock")
+        apart = _apart(self._place[a], self._place[b])
         return np.asarray(np.where(follows, 0.0, JUMP + JUMP_SHAPE * apart), np.float32)
+
+
+def _apart(a: Floats, b: Floats) -> Floats:
+    """Sums of differences [A, B] between rows [A, C] and [B, C]."""
+    return np.asarray(np.abs(a[:, None] - b[None]).sum(-1), np.float32)
 
 
 def _least(costs: Floats, n: int) -> NDArray[np.int64]:

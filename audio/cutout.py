@@ -15,6 +15,7 @@ from runtime.records import Motion
 
 Floats = NDArray[np.float32]
 Planes = tuple[NDArray[Any], ...]
+Box = tuple[int, int, int, int]  # x0, y0, x1, y1 px
 
 PATCH_END = 0.24  # units from the lips within which a mouth is laid over another
 

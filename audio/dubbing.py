@@ -2,7 +2,8 @@
 
 The speech's controls, of a mean face, become the speaker's by their own range: measured against what their
 original sound predicts where there is one. Where the clip already shows what is wanted, it is left alone;
-where the mouth cannot be seen, too; in between is eased. Knows neither files nor planes' formats.
+where the new sound is much as the old one was, since no guess is as good as what was filmed; where the mouth
+cannot be seen, too; in between is eased. Knows neither files nor planes' formats.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audio.bank import SHAPE, Choose, Patch, Wanted
+from audio.curves import highest, lowest, smooth
 from audio.cutout import Planes
 from audio.footage import Footage
 from audio.mouth_shape import OPENING, SHUT, WIDTH, controls, with_opening
@@ -23,7 +25,12 @@ from perfcap.expression import template
 Floats = NDArray[np.float32]
 
 RATE = 100  # values a second of a speech's curve
+SAME = (1.5, 4.5)  # the same difference between two sounds, within which a moment's mouth stays, and beyond which not
+SAME_S = 0.25  # over which sounds are compared, either way; standard deviation of a Gaussian
+TOLD = (0.1, 0.25)  # correlation of what a mouth did with its own sound from which that sound is believed to be its own
 LIKE = (0.25, 0.7)  # difference in the bank's costs from which a mouth is changed at all, and changed wholly
+ENOUGH = 40  # frames of speech that tell how far a mouth goes with its sound
+FEW = 15  # and that tell whether it goes with it at all
 EASE_S = 0.16  # how long a change takes to come and go
 HOLD_S = 0.3  # a pause shorter than this is not worth going back for
 MOOD_S = 1.5  # what the corners do more slowly than this is no speech and stays
@@ -60,6 +67,12 @@ def relative(face: Floats) -> Floats:
     return controls(face) - controls(template())
 
 
+def _correlations(a: Floats, b: Floats) -> Floats:
+    """Of the columns of two arrays [N, 7]."""
+    pairs = zip(a.T, b.T, strict=True)
+    return np.array([np.corrcoef(x, y)[0, 1] if x.std() > 1e-6 and y.std() > 1e-6 else 0.0 for x, y in pairs])
+
+
 def ranges(footage: Footage, times: NDArray[np.float64], own: Curve | None) -> Floats:
     """How far [7] this speaker's mouth goes where the mean face's goes one.
 
@@ -69,17 +82,33 @@ def ranges(footage: Footage, times: NDArray[np.float64], own: Curve | None) -> F
     gain = np.full(len(SHAPE), size, np.float32)
     if own is None:
         return gain
-    predicted = own.at(times)
     spoken = (own.voiced_at(times) > 0.5) & (footage.free > 0.5)
-    if spoken.sum() < 40:
+    if spoken.sum() < ENOUGH:
         return gain
-    did, said = footage.said[spoken], predicted[spoken]
-    r = np.array(
-        [np.corrcoef(a, b)[0, 1] if a.std() > 0 and b.std() > 1e-6 else 0.0 for a, b in zip(did.T, said.T, strict=True)]
-    )
-    trust = np.clip((r - 0.2) / 0.4, 0, 1)
+    did, said = footage.said[spoken], own.at(times)[spoken]
+    trust = np.clip((_correlations(did, said) - 0.2) / 0.4, 0, 1)
     measured = np.clip(did.std(0) / np.maximum(said.std(0), 1e-4), *(np.array(GAIN) * size))
     return np.asarray(gain + (measured - gain) * trust, np.float32)
+
+
+def fitting(
+    footage: Footage, clip_times: NDArray[np.float64], own: Curve | None,
+    order: NDArray[np.int64], asked: Floats, gain: Floats,
+) -> Floats:  # fmt: skip
+    """How far [N], 0..1, each frame's mouth as filmed fits what is asked of it [N, 7] better than any guess would.
+
+    It does where the new sound asks for what the clip's own did then, and that sound is this mouth's own. Both
+    are told by the same model, whose mistakes are the same in both.
+    """
+    seen = footage.free > 0.5
+    if own is None or (seen & (own.voiced_at(clip_times) > 0.5)).sum() < FEW:
+        return np.zeros(len(order), np.float32)
+    before = own.at(clip_times)
+    told = _correlations(footage.said[seen], before[seen])[OPENING]
+    off = (np.abs(asked - before[order]) * gain * SHAPE).sum(1)
+    step = float(np.median(np.diff(clip_times))) if len(clip_times) > 1 else 0.04
+    like = 1 - np.clip((smooth(off, SAME_S / step) - SAME[0]) / (SAME[1] - SAME[0]), 0, 1)
+    return np.asarray(like * np.clip((told - TOLD[0]) / (TOLD[1] - TOLD[0]), 0, 1), np.float32)
 
 
 def who_speaks(people: Sequence[Footage], times: NDArray[np.float64], own: Curve | None) -> int:
@@ -110,12 +139,6 @@ def _no_faster(values: Floats, step: float) -> Floats:
     return np.asarray(np.minimum.accumulate((ahead + ramp)[::-1])[::-1] - ramp, np.float32)
 
 
-def _smooth(values: Floats, sigma: float) -> Floats:
-    from scipy.ndimage import gaussian_filter1d
-
-    return np.asarray(gaussian_filter1d(values, max(sigma, 1e-3), axis=0, mode="nearest"), np.float32)
-
-
 class Dubbing:
     """What one person's mouth does over the frames of the result.
 
@@ -126,31 +149,31 @@ class Dubbing:
         self, footage: Footage, speech: Curve, order: NDArray[np.int64], times: NDArray[np.float64],
         own: Curve | None = None, clip_times: NDArray[np.float64] | None = None,
     ) -> None:  # fmt: skip
-        from scipy.ndimage import maximum_filter1d, minimum_filter1d
-
         from audio.rerender import MouthEditor
 
         self._footage = footage
         self._order = order
         speaker = footage.speaker
         step = float(np.median(np.diff(times))) if len(times) > 1 else 0.04
-        gain = ranges(footage, np.zeros(0) if clip_times is None else clip_times, own)
+        at = np.zeros(0) if clip_times is None else clip_times
+        gain = ranges(footage, at, own)
         now = footage.said[order]
-        goal = speaker.rest + speech.at(times) * gain
-        mood = _smooth(footage.said[:, [CORNERS, WIDTH]], MOOD_S / 2 / step) - footage.said[:, [CORNERS, WIDTH]].mean(0)
+        asked = speech.at(times)
+        goal = speaker.rest + asked * gain
+        mood = smooth(footage.said[:, [CORNERS, WIDTH]], MOOD_S / 2 / step) - footage.said[:, [CORNERS, WIDTH]].mean(0)
         goal[:, [CORNERS, WIDTH]] += MOOD * mood[order]
         goal[:, OPENING] = np.minimum(goal[:, OPENING], max(1.3 * speaker.open_most, OPEN_MOST))
         opening = _no_faster(goal[:, OPENING], max(SPEED, _speed(footage, step)) * step)
         goal += (opening - goal[:, OPENING])[:, None] * with_opening()
-        shut = goal[:, OPENING] < SHUT
-        goal[shut, OPENING] = np.minimum(goal[shut, OPENING], speaker.rest[OPENING])
+        goal[goal[:, OPENING] < SHUT, OPENING] = speaker.rest[OPENING]  # lips touch, and none passes through the other
         off = (np.abs(goal - now) * SHAPE).sum(1)
         change = np.clip((off - LIKE[0]) / (LIKE[1] - LIKE[0]), 0, 1)
+        change *= 1 - fitting(footage, at, own, order, asked, gain)
         n = max(1, round(HOLD_S / step)) | 1
-        change = minimum_filter1d(maximum_filter1d(change, n), n)
-        change = _smooth(maximum_filter1d(change, max(1, round(EASE_S / step)) | 1), EASE_S / 2 / step)
+        change = lowest(highest(change, n), n)
+        change = smooth(highest(change, max(1, round(EASE_S / step)) | 1), EASE_S / 2 / step)
         free = footage.free[order]
-        free = _smooth(minimum_filter1d(free, max(1, round(2 * EASE_S / step)) | 1), EASE_S / 2 / step)
+        free = smooth(lowest(free, max(1, round(2 * EASE_S / step)) | 1), EASE_S / 2 / step)
         share = np.clip(change * free * 1.02 - 0.01, 0, 1)
         self.share = np.asarray(share, np.float32)
         self.wanted = np.asarray(now + (goal - now) * self.share[:, None], np.float32)
@@ -160,7 +183,7 @@ class Dubbing:
         """The mouth laid over each frame, in order, decided a few frames ahead.
 
         As each is handed on, what is wanted of its frame is drawn towards what that mouth does: the less it
-        has to be bent, the straighter its teeth. Lips that are to touch still do.
+        has to be bent, the straighter its teeth. Lips that are to touch do, as that mouth's do.
         """
         footage = self._footage
         if not footage.bank.patches:
@@ -170,10 +193,10 @@ class Dubbing:
         for i, patch in enumerate(self._chosen()):
             wanted = self.wanted[i].copy()
             drawn = DRAWN_LAG * drawn + (1 - DRAWN_LAG) * (patch.controls - wanted) * DRAWN * self.share[i]
-            shut = wanted[OPENING] < SHUT
             self.wanted[i] = wanted + drawn
-            if shut:
-                self.wanted[i, OPENING] = wanted[OPENING]
+            if wanted[OPENING] < SHUT:  # then the line between the lips is that mouth's own, or as thin as can be
+                shown = float(patch.controls[OPENING])
+                self.wanted[i, OPENING] = shown if shown < SHUT else wanted[OPENING]
             yield patch
 
     def _chosen(self) -> Iterator[Patch]:

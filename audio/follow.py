@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from audio.features import FRAME_RATE, N_MEL, LogMel
 from audio.hearing import LATE, Ear
 from audio.phones import INDEX, SILENCE, Phone
+from audio.rows import rows_of
 from runtime.records import SAMPLE_RATE
 
 Floats = NDArray[np.float32]
@@ -76,6 +77,11 @@ class Recording:
     def spoken_s(self) -> float:
         """For how many seconds somebody speaks."""
         return float(self._heard.spoken.sum() / FRAME_RATE)
+
+    def unlike(self, phones: Sequence[Phone]) -> float:
+        """What it costs a moment, in the mean, to be the phone that is said to be there, by ear."""
+        said = rows_of(phones, len(self._unlikely)).phones
+        return float((said * self._unlikely).sum(1).mean())
 
     def follow(
         self, known: Floats, phones: Sequence[Phone], breaks: Collection[int] = ()

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from audio.bank import BYTES, Bank, Box, Patch
-from audio.cutout import Planes, mouth_cut, pose, subsampled
+from audio.bank import BYTES, Bank, Patch
+from audio.cutout import Box, Planes, mouth_cut, pose, subsampled
 from audio.mouth_shape import N_CONTROLS, SpeakerMouth, belongs, controls, from_lips
 from perfcap.anchors import Anchors, AnchorTracker
 from perfcap.capture import Perform, Sighting, survey
@@ -33,8 +33,12 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float32]
 
 SURVEYED = 200  # frames of a person seen before their neutral face is settled
-WORK_PX = 1280  # longer side of the picture that faces are looked for in
-SMALL_PX = 200  # a face smaller than this there is looked at in full resolution
+SURVEY_EVERY = 2  # of them that are asked: neighbours say the same
+WORK_PX = 1280  # longer side of the picture that several faces are looked for in
+GLANCE_PX = 640  # and of the one that others are looked for in, beside one who is alone
+SMALL_PX = 200  # a face smaller than this is looked at in full resolution; the mesh sees 128 px of any
+AROUND = 1.3  # sizes of a face to each side that are looked at with it
+LOOK_EVERY = 24  # frames of one who is alone after which others are looked for
 SAMPLED = 1200  # faces kept to learn the speaker's shapes from
 N_PEOPLE = 4  # that are told apart
 SAME = 0.75  # how alike a face looks from one frame to the next, at least (.94 was the least in twelve clips)
@@ -49,8 +53,43 @@ class Picture(Protocol):
     def time(self) -> Fraction: ...
     @property
     def planes(self) -> Planes: ...
-    def small(self, longer_px: int) -> NDArray[np.uint8]:
-        """RGB [h, w, 3], upright, at most so large."""
+    def small(self, longer_px: int, box: Box | None = None) -> NDArray[np.uint8]:
+        """RGB [h, w, 3] of all or a box of it, upright, at most so large."""
+
+
+class Follower(FaceFinder, Protocol):
+    """Finds one face by where it was."""
+
+    def forget(self) -> None:
+        """The next picture shows something else."""
+
+
+@dataclass(frozen=True)
+class View:
+    """A frame, or a part of it, as it is looked at."""
+
+    rgb: NDArray[np.uint8]
+    box: Box  # of the frame
+
+    @property
+    def scale(self) -> np.float32:
+        """How many px of the frame one of its own is wide."""
+        return np.float32((self.box[2] - self.box[0]) / self.rgb.shape[1])
+
+    def in_frame(self, points: Floats) -> Floats:
+        """Points [N, 2] px of it, or landmarks [N, 3], in px of the frame."""
+        return points * self.scale + self._corner(points.shape[1])
+
+    def of_frame(self, points: Floats) -> Floats:
+        """Points or landmarks in px of the frame, in its own."""
+        return (points - self._corner(points.shape[1])) / self.scale
+
+    def _corner(self, n: int) -> Floats:
+        return np.array((*self.box[:2], 0), np.float32)[:n]
+
+    def goes_on(self, last: View | None) -> bool:
+        """Whether it shows the same part as large as the one before."""
+        return last is not None and (last.box, last.rgb.shape) == (self.box, self.rgb.shape)
 
 
 ROW = 16 + N_LANDMARKS * 3 + 1
@@ -137,11 +176,11 @@ class Watch:
         self._n_faces = 0
         self._widest: tuple[float, NDArray[np.uint8], Floats] | None = None  # opening, picture, landmarks px
 
-    def push(self, planes: Planes, sighting: Sighting, rgb: NDArray[np.uint8]) -> None:
+    def push(self, planes: Planes, sighting: Sighting, view: View) -> None:
         if sighting.face is None:
             self._held.append(_without(sighting))
         else:
-            self._look_inside(rgb, sighting.face.landmarks * np.float32(rgb.shape[1] / planes[0].shape[1]))
+            self._look_inside(view, sighting.face.landmarks)
             parts, corner = mouth_cut(planes, sighting.face.landmarks)
             colours = _colours(planes, sighting.face.landmarks[_watched(), :2])
             self._held.append(_Held(sighting, parts, corner, colours))
@@ -151,20 +190,22 @@ class Watch:
         if self._perform is not None:
             self._advance()
 
-    def _look_inside(self, rgb: NDArray[np.uint8], landmarks: Floats) -> None:
-        """Remember the face with the widest open mouth: it shows the inside's colours."""
+    def _look_inside(self, view: View, landmarks: Floats) -> None:
+        """Remember the face with the widest open mouth: it shows the inside's colours. Landmarks in px of the frame."""
         apart = float(np.linalg.norm(landmarks[13, :2] - landmarks[14, :2]))
         apart /= max(float(np.linalg.norm(landmarks[33, :2] - landmarks[263, :2])), 1.0)
         if self._widest is not None and apart < 1.1 * self._widest[0] + 0.01:
             return
-        H, W = rgb.shape[:2]
-        x0, y0 = (int(max(0, v)) for v in landmarks[:, :2].min(0))
-        x1, y1 = (int(min(n, v)) + 1 for n, v in zip((W, H), landmarks[:, :2].max(0), strict=True))
+        inside = view.of_frame(landmarks)
+        H, W = view.rgb.shape[:2]
+        x0, y0 = (int(max(0, v)) for v in inside[:, :2].min(0))
+        x1, y1 = (int(min(n, v)) + 1 for n, v in zip((W, H), inside[:, :2].max(0), strict=True))
         if x1 - x0 > 8 and y1 - y0 > 8:
-            self._widest = apart, rgb[y0:y1, x0:x1].copy(), landmarks - np.array((x0, y0, 0), np.float32)
+            self._widest = apart, view.rgb[y0:y1, x0:x1].copy(), inside - np.array((x0, y0, 0), np.float32)
 
     def _settle(self) -> None:
-        self._perform = perform = Perform(survey(h.sighting for h in self._held), tells="face", smooth=None)
+        some = [h.sighting for h in self._held if h.sighting.face is not None][::SURVEY_EVERY]
+        self._perform = perform = Perform(survey(some), tells="face", smooth=None)
         for time in self._before:
             nobody = Sighting(time, self._camera, None)
             (motion,) = perform.push(nobody)
@@ -178,12 +219,12 @@ class Watch:
             self._take(held, motion)
 
     def _take(self, held: _Held, motion: Motion) -> None:
-        from scipy.spatial.transform import Rotation
+        import cv2
 
         number = len(self._motions)
         self._motions.append(motion)
         said = controls(motion.face)
-        turn = Rotation.from_matrix(motion.head[:3, :3].astype(np.float64)).as_rotvec().astype(np.float32)
+        turn = cv2.Rodrigues(motion.head[:3, :3])[0][:, 0].astype(np.float32)
         light, sharpness = _tone(held.planes[0]) if held.planes else (0.0, 0.0)
         seen = float(held.sighting.face is not None)
         self._rows.append(np.concatenate((said, turn, (light, sharpness, seen))).astype(np.float32))
@@ -313,55 +354,101 @@ def _plain(colours: Floats) -> Floats:
     return np.concatenate((luma, colours[..., 1:]), -1)
 
 
+@dataclass(frozen=True)
+class Seen:
+    """One frame, and the faces found in a view of it, in the view's px."""
+
+    frame: Picture
+    view: View
+    faces: Sequence[FaceMesh]
+
+
+class Look:
+    """Frames -> the faces in them. Remembers where somebody was who is alone.
+
+    They are looked at closely, in the part of the frame around them, and others looked for in the whole of it
+    now and then. Several are looked at in the whole.
+    """
+
+    def __init__(self, several: FaceFinder, one: Follower) -> None:
+        self._several = several
+        self._one = one
+        self._longer = WORK_PX  # of the whole frame
+        self._framed: FaceMesh | None = None  # who is alone, in px of the frame, when the part was set
+        self._box: Box = (0, 0, 0, 0)  # that part
+        self._part_px = 0  # its longer side as it is looked at
+        self._n_close = 0  # frames since others were looked for
+
+    def __call__(self, frame: Picture) -> Seen:
+        if self._framed is not None and self._n_close < LOOK_EVERY:
+            self._n_close += 1
+            if (seen := self._closely(frame)).faces:
+                return seen
+        seen = self._widely(frame)
+        if len(seen.faces) != 1:
+            self._framed = None
+            return seen
+        self._n_close = 1
+        face = FaceMesh(seen.view.in_frame(seen.faces[0].landmarks))
+        if self._framed is None or not _within(self._framed, face):
+            self._set_part(face, frame)
+        close = self._closely(frame)
+        return close if close.faces else seen
+
+    def _widely(self, frame: Picture) -> Seen:
+        """The whole frame; once more and larger, where it shows several who are small."""
+        full = max(frame.planes[0].shape)
+        longer = min(full, self._longer if self._framed is None else GLANCE_PX)
+        seen = self._whole(frame, longer)
+        if len(seen.faces) == 1:
+            return seen
+        self._longer = min(full, _wanted_px(seen.faces, longer, full))
+        return seen if longer == self._longer else self._whole(frame, self._longer)
+
+    def _whole(self, frame: Picture, longer: int) -> Seen:
+        H, W = frame.planes[0].shape
+        view = View(frame.small(longer), (0, 0, W, H))
+        return Seen(frame, view, self._several.find(view.rgb))
+
+    def _closely(self, frame: Picture) -> Seen:
+        """The part around who is alone, which follows them."""
+        view = View(frame.small(self._part_px, self._box), self._box)
+        faces = self._one.find(view.rgb)
+        if faces:
+            face = FaceMesh(view.in_frame(faces[0].landmarks))
+            assert self._framed is not None
+            if not _within(self._framed, face):
+                self._set_part(face, frame)
+        return Seen(frame, view, faces)
+
+    def _set_part(self, face: FaceMesh, frame: Picture) -> None:
+        H, W = frame.planes[0].shape
+        x0, y0, x1, y1 = _window(face, (H, W))
+        self._framed = face
+        self._box = x0 // 4 * 4, y0 // 4 * 4, min(W, -(-x1 // 4) * 4), min(H, -(-y1 // 4) * 4)
+        scale = min(1.0, SMALL_PX / face.size)
+        self._part_px = round(scale * max(self._box[2] - self._box[0], self._box[3] - self._box[1]))
+        self._one.forget()
+
+
 @dataclass
 class _Person:
     """Somebody followed through the clip, or room for somebody."""
 
     watch: Watch | None = None  # once they are seen
-    last: FaceMesh | None = None
+    last: FaceMesh | None = None  # in px of the frame
     looks: Floats | None = None  # `looks` of late
     anchors: AnchorTracker = field(default_factory=AnchorTracker)
-    framed: FaceMesh | None = None  # the face as it was when the window that its surroundings are followed in was set
-    window: Box = (0, 0, 0, 0)
 
-    def follow(self, rgb: NDArray[np.uint8], face: FaceMesh, scale: np.float32) -> Anchors | None:
-        """What surrounds the face, in px of the frame; looked at in a window, which a face that leaves it moves."""
-        if self.framed is None or not _within(self.framed, face):
-            self.framed, self.window = face, _window(face, rgb.shape)
-            self.anchors.reset()
-        x0, y0, x1, y1 = self.window
-        corner = np.array((x0, y0), np.float32)
-        moved = FaceMesh(face.landmarks - np.array((x0, y0, 0), np.float32))
-        found = self.anchors.follow(rgb[y0:y1, x0:x1], moved)
-        return found and replace(found, now=(found.now + corner) * scale, then=(found.then + corner) * scale)
-
-
-@dataclass(frozen=True)
-class _Seen:
-    """One frame, and the faces found in a picture of it."""
-
-    frame: Picture
-    rgb: NDArray[np.uint8]
-    faces: list[FaceMesh]
-    resized: bool  # the picture has another size than the one before
-
-
-def _look(frames: Iterable[Picture], finder: FaceFinder) -> Iterator[_Seen]:
-    longer = WORK_PX
-    for frame in frames:
-        rgb = frame.small(longer)
-        faces = list(finder.find(rgb))
-        wanted = _wanted_px(faces, longer, max(frame.planes[0].shape))
-        if resized := wanted != longer:
-            longer = wanted
-            rgb = frame.small(longer)
-            faces = list(finder.find(rgb))
-        yield _Seen(frame, rgb, faces, resized)
+    def follow(self, view: View, face: FaceMesh) -> Anchors | None:
+        """What surrounds a face of a view, in px of the frame."""
+        found = self.anchors.follow(view.rgb, face)
+        return found and replace(found, now=view.in_frame(found.now), then=view.in_frame(found.then))
 
 
 def watch(
     frames: Iterable[Picture],
-    finder: FaceFinder,
+    look: Look,
     n_people: int = N_PEOPLE,
     beside: Callable[[Iterable[Any]], Iterator[Any]] = iter,
 ) -> list[Footage]:
@@ -372,25 +459,27 @@ def watch(
     people = [_Person() for _ in range(n_people)]
     camera: Camera | None = None
     times: list[Fraction] = []
-    for seen in beside(_look(frames, finder)):
-        frame, rgb = seen.frame, seen.rgb
-        H, W = frame.planes[0].shape
+    last: View | None = None
+    for seen in beside(map(look, frames)):
+        frame, view = seen.frame, seen.view
         if camera is None:
+            H, W = frame.planes[0].shape
             camera = Camera.of_picture(W, H)
-        if seen.resized:
+        if not view.goes_on(last):
             for person in people:
-                person.framed = None  # what they follow is of another size
-        scale = np.float32(W / rgb.shape[1])
-        for person, face in zip(people, assign(people, seen.faces, rgb), strict=True):
+                person.anchors.reset()  # what they follow is of another picture
+        last = view
+        for person, face in zip(people, assign(people, seen), strict=True):
             sighting = Sighting(frame.time, camera, None)
             if face is None:
-                person.framed = None
+                person.anchors.reset()
             else:
-                anchors = person.follow(rgb, face, scale)
-                sighting = Sighting(frame.time, camera, FaceMesh(face.landmarks * scale), anchors)
+                anchors = person.follow(view, face)
+                person.last = FaceMesh(view.in_frame(face.landmarks))
+                sighting = Sighting(frame.time, camera, person.last, anchors)
                 person.watch = person.watch or Watch(camera, times)
             if person.watch is not None:
-                person.watch.push(frame.planes, sighting, rgb)
+                person.watch.push(frame.planes, sighting, view)
         times.append(frame.time)
     found = [person.watch.finish() for person in people if person.watch is not None]
     return sorted(found, key=lambda f: -f.share_seen)
@@ -398,15 +487,13 @@ def watch(
 
 def _wanted_px(faces: Sequence[FaceMesh], longer: int, full: int) -> int:
     """How large a picture faces like these, found in one of `longer` px, should be looked for in; slow to go back."""
+    least = max(longer, WORK_PX)
     if not faces or full <= WORK_PX:
-        return longer
+        return least
     size = max(f.size for f in faces) * WORK_PX / longer
     if size < SMALL_PX:
         return full
-    return WORK_PX if size > 1.3 * SMALL_PX else longer
-
-
-AROUND = 1.6  # sizes of a face to each side that its window shows
+    return WORK_PX if size > 1.3 * SMALL_PX else least
 
 
 def _window(face: FaceMesh, shape: tuple[int, ...]) -> Box:
@@ -415,24 +502,25 @@ def _window(face: FaceMesh, shape: tuple[int, ...]) -> Box:
 
 
 def _within(framed: FaceMesh, face: FaceMesh) -> bool:
-    """Whether a face is still well inside the window set for it, and of that window's size."""
-    near = float(np.linalg.norm(face.centre - framed.centre)) < 0.6 * framed.size
-    return near and 0.7 < face.size / framed.size < 1.4
+    """Whether a face is still well inside the window set for it, and of that window's size: the anchors' band too."""
+    near = float(np.linalg.norm(face.centre - framed.centre)) < 0.4 * framed.size
+    return near and 0.75 < face.size / framed.size < 1.33
 
 
-def assign(people: list[_Person], faces: list[FaceMesh], rgb: NDArray[np.uint8]) -> list[FaceMesh | None]:
-    """Each person's face in a picture: where it was and looking alike; else whoever looks most alike; else new."""
-    seen = [(face, looks(rgb, face.landmarks)) for face in sorted(faces, key=lambda f: -f.size)]
+def assign(people: list[_Person], seen: Seen) -> list[FaceMesh | None]:
+    """Each person's face in a view: where it was and looking alike; else whoever looks most alike; else new."""
     out: list[FaceMesh | None] = [None] * len(people)
 
     def give(i: int, face: FaceMesh, look: Floats) -> None:
         person = people[i]
-        out[i] = person.last = face
+        out[i] = face
         person.looks = look if person.looks is None else 0.9 * person.looks + 0.1 * look
 
     left = []
-    for face, look in seen:
-        here = [i for i, p in enumerate(people) if out[i] is None and p.last is not None and _goes_on(p.last, face)]
+    for face in sorted(seen.faces, key=lambda f: -f.size):
+        look = looks(seen.view.rgb, face.landmarks)
+        placed = FaceMesh(seen.view.in_frame(face.landmarks))
+        here = [i for i, p in enumerate(people) if out[i] is None and p.last is not None and _goes_on(p.last, placed)]
         here = [i for i in here if _alike(people[i], look) > SAME]
         if here:
             give(max(here, key=lambda i: _alike(people[i], look)), face, look)

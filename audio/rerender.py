@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from audio.bank import Patch
 from audio.cutout import PATCH_END, Planes, patch_points, pose, subsampled
-from audio.mouth_shape import OPENING, SpeakerMouth, belongs, controls, from_lips
+from audio.mouth_shape import OPENING, SpeakerMouth, belongs, controls, from_lips, with_opening
 from perfcap.expression import template
 from perfcap.head import Camera
 from perfcap.landmarks import INNER_LIPS, INNER_LIPS_LOWER, INNER_LIPS_UPPER, OVAL
@@ -143,13 +143,19 @@ class Canvas:
         sx, sy = self.steps[plane]
         return self._planes[plane][self.y0 // sy : self.y1 // sy, self.x0 // sx : self.x1 // sx]
 
-    def sample(self, source: NDArray[Any], sampling: Floats, plane: int, corner: tuple[int, int]) -> NDArray[Any]:
-        """One plane of a picture whose first luma sample is at `corner`, seen through a coarse map."""
-        step = np.array(self.steps[plane], np.float32)
-        where = self.fine((sampling - np.array(corner, np.float32)) / step - np.float32(0.5), plane)
-        way = cv2.INTER_LINEAR if plane else cv2.INTER_CUBIC  # colour has no edges to keep
-        out = cv2.remap(source, where, None, way, borderMode=cv2.BORDER_REPLICATE)
-        return np.asarray(np.minimum(out, self.white) if self.white > 255 else out)
+    def sample(self, pictures: Planes, sampling: Floats, corner: tuple[int, int]) -> list[NDArray[Any]]:
+        """The planes of a picture whose first luma sample is at `corner`, seen through a coarse map; as stored."""
+        maps: dict[tuple[int, int], NDArray[Any]] = {}
+        out = []
+        for k, (picture, step) in enumerate(zip(pictures, self.steps, strict=True)):
+            if step not in maps:
+                (sx, sy), (x, y) = step, corner
+                onto = np.array(((1 / sx, 0, -x / sx - 0.5), (0, 1 / sy, -y / sy - 0.5)))
+                maps[step] = self.fine(np.asarray(cv2.transform(sampling, onto)), k)
+            way = cv2.INTER_LINEAR if k else cv2.INTER_CUBIC  # colour has no edges to keep
+            seen = cv2.remap(picture, maps[step], None, way, borderMode=cv2.BORDER_REPLICATE)
+            out.append(np.asarray(np.minimum(seen, self.white) if self.white > 255 else seen))
+        return out
 
     def blend(self, under: NDArray[Any], over: Floats, alpha: Floats) -> None:
         """Lay float samples over stored ones, in place."""
@@ -158,12 +164,10 @@ class Canvas:
 
     def weave(self, under: NDArray[Any], over: Floats, alpha: Floats) -> None:
         """As `blend`, but grain and pores are one picture's or the other's: the mean of two grains is none."""
-        below = under.astype(np.float32)
-        low_under, low_over = (cv2.GaussianBlur(v, (0, 0), GRAIN_PX) for v in (below, over))
+        change = over - under
         fine = smoothstep(alpha, *CHANGES_OVER)
-        mixed = low_under + (low_over - low_under) * alpha
-        mixed += (below - low_under) * (1 - fine) + (over - low_over) * fine + np.float32(0.5)
-        under[:] = np.clip(mixed, 0, self.white)
+        mixed = under + change * fine + cv2.GaussianBlur(change, (0, 0), GRAIN_PX) * (alpha - fine)
+        under[:] = np.clip(mixed + np.float32(0.5), 0, self.white)
 
 
 class MouthEditor:
@@ -197,7 +201,7 @@ class MouthEditor:
         if canvas is None:
             return
         bend = canvas.bend(goal, depth, source, triangles())
-        bent = [canvas.sample(p, bend, k, (0, 0)) for k, p in enumerate(planes)]  # stored samples, as in the planes
+        bent = canvas.sample(planes, bend, (0, 0))
         if patch is not None and share > 0:
             self._lay(canvas, bent, goal, depth, patch, share, unit)
         shown = now[OPENING] if patch is None else patch.controls[OPENING]
@@ -242,8 +246,9 @@ class MouthEditor:
             goal, depth, np.concatenate((np.stack((cover(), cover()), 1), source[N_FACE:] * 0)), patch_triangles()
         )
         alpha = opacity[..., 0] * inside * share
+        over = part.sample(patch.planes, where, patch.corner)
         for k, (sx, sy) in enumerate(part.steps):
-            laid = part.sample(patch.planes[k], where, k, patch.corner).astype(np.float32)
+            laid = over[k].astype(np.float32)
             y, x = slice(int(low[1]) // sy, y1 // sy), slice(int(low[0]) // sx, x1 // sx)
             under = bent[k][y, x]
             a = part.fine(alpha, k)
@@ -311,6 +316,7 @@ def _in_light(laid: Floats, under: Floats, alpha: Floats, unit: float, *, luma: 
 
 
 def load() -> None:
-    """Have the compiled loops at hand: half a second that may pass beside other work."""
+    """Have the compiled loops and what is worked out once at hand: time that may pass beside other work."""
+    patch_triangles(), moving_points(), cover(), with_opening()
     none, maps = np.zeros((0, 3), np.int32), np.zeros((2, 2, 2), np.float32)
     rasterise(maps[0], maps[0], maps[0, 0], none, maps.copy(), maps[0].copy())

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from audio.curves import highest, smooth
 from audio.dubbing import RATE, Curve
 from audio.mouth_shape import CONTROLS
 
@@ -69,18 +70,14 @@ def measure(times: Floats, seen: Floats, weight: Floats, heard: Curve) -> Offset
 
 def _talked(heard: Curve, clock: Floats) -> Floats:
     """[N] 1 where somebody may be talking at these seconds, whatever the offset, else 0."""
-    from scipy.ndimage import maximum_filter1d
-
     width = 2 * round(TALKS_S * RATE) + 1
-    return np.asarray(maximum_filter1d(heard.voiced_at(clock).astype(np.float64), width, mode="constant") > 0.5, float)
+    return np.asarray(highest(heard.voiced_at(clock), width) > 0.5, float)
 
 
 def _syllables(controls: Floats) -> Floats:
     """How fast controls [N, 5] change, mood and noise aside: what opens and shuts tells more than what is open."""
-    from scipy.ndimage import gaussian_filter1d
-
-    fast = gaussian_filter1d(controls, FAST_S * RATE, axis=0, mode="nearest")
-    slow = gaussian_filter1d(controls, SLOW_S * RATE, axis=0, mode="nearest")
+    fast = smooth(controls, FAST_S * RATE)
+    slow = smooth(controls, SLOW_S * RATE)
     return np.asarray(np.gradient(fast - slow, axis=0), np.float64) * RATE
 
 

@@ -1,7 +1,8 @@
 """Clips dubbed: with their own sound, against themselves; with other sound; and how fast whole commands are.
 
-Scores are read off pixels by `../shared/eval/judge.py`, where a checkout has `../shared`. The floor is the same
-command with an empty bank: the frame itself, bent.
+Scores are read off pixels by `../shared/eval/judge.py`, where a checkout has `../shared`. With its own sound a clip
+mostly stays as it was filmed, which says little of the mouths that are made; so it is dubbed once more by a command
+that does not compare sounds. The floor is that command with an empty bank: the frame itself, bent.
 """
 
 from __future__ import annotations
@@ -16,9 +17,12 @@ from pathlib import Path
 from unittest import mock
 
 import numpy as np
+from numpy.typing import NDArray
 
+from audio import dubbing as dubbing_of_mouths
 from audio.bank import Patch
 from audio.dubbing import Dubbing
+from audio.footage import Footage
 from benchmarks.clips import acted
 from benchmarks.command import run
 from benchmarks.reenact import JUDGE, SHARED
@@ -29,6 +33,7 @@ from server.demo import ASTRONAUT
 from server.dub import DubOptions, dub
 
 OWN = ("r_jaw", "lag_ms", "lmd_mouth", "psnr_mouth", "over_floor", "psnr_outside", "sharpness", "coverage")
+GUESSED = ("r_jaw", "lag_ms", "lmd_mouth", "psnr_mouth", "over_floor", "sharpness", "coverage")
 OWN_WANTED = {
     "r_jaw": Target(low=0.60), "lag_ms": Target(-40, 40), "lmd_mouth": Target(high=4.5), "over_floor": Target(low=2),
     "psnr_outside": Target(low=42), "sharpness": Target(0.90, 1.15), "coverage": Target(low=1.0),
@@ -43,12 +48,15 @@ def dubbing(folder: Path) -> list[Table]:
         return []
     clips = sorted((SHARED / "clips" / "talk").glob("*"))
     others = sorted((SHARED / "clips" / "speech").glob("*"))
-    own, other = [], []
+    own, guessed, other = [], [], []
     for i, clip in enumerate(clips):
-        scores = _judged(clip, clip, folder / "own.mp4")
-        with mock.patch.object(Dubbing, "patches", _nothing_laid_over):
-            floor = _judged(clip, clip, folder / "floor.mp4")
-        own.append(Row(clip.stem, {**scores, "over_floor": scores["psnr_mouth"] - floor["psnr_mouth"]}))
+        kept = _judged(clip, clip, folder / "own.mp4")
+        with mock.patch.object(dubbing_of_mouths, "fitting", _never):
+            scores = _judged(clip, clip, folder / "guessed.mp4")
+            with mock.patch.object(Dubbing, "patches", _nothing_laid_over):
+                floor = _judged(clip, clip, folder / "floor.mp4")["psnr_mouth"]
+        own.append(Row(clip.stem, {**kept, "over_floor": kept["psnr_mouth"] - floor}))
+        guessed.append(Row(clip.stem, {**scores, "over_floor": scores["psnr_mouth"] - floor}))
         speech = others[i % len(others)]
         scores = _judged(clip, speech, folder / "other.mp4", length="silence")
         shown = {
@@ -60,10 +68,19 @@ def dubbing(folder: Path) -> list[Table]:
     return [
         Table("dub", "A clip dubbed with its own sound, against itself", OWN, own, OWN_WANTED, with_mean=True),
         Table(
+            "dub", "The same, as if nobody knew that it is its own sound", GUESSED, guessed, OWN_WANTED, with_mean=True
+        ),
+        Table(
             "dub", "A clip dubbed with other speech", ("r to the old jaw", "psnr_outside", "coverage"), other,
             {"r to the old jaw": Target(high=0.3), "psnr_outside": Target(low=42), "coverage": Target(low=1.0)}, with_mean=True,
         ),
     ]  # fmt: skip
+
+
+def _never(
+    footage: Footage, clip_times: object, own: object, order: NDArray[np.int64], asked: object, gain: object
+) -> NDArray[np.float32]:
+    return np.zeros(len(order), np.float32)
 
 
 def _nothing_laid_over(self: Dubbing) -> Iterator[Patch | None]:

@@ -5,7 +5,7 @@
 Sends pictures of a performing portrait at a steady rate and prints `fps p50_ms p99_ms dropped`: pictures that
 came back a second, the time from a picture's sending to its answer, and the pictures that never came.
 `--soak` prints every minute what the server holds: memory, threads, file handles, and how much of a core it takes.
-`--h264` sends and asks for H.264 instead of JPEG. `--connects N` does something else: it connects and disconnects N
+`--h264` sends and asks for H.264 instead of JPEG. `--weights RUN` lets the diffusion renderer draw. `--connects N` does something else: it connects and disconnects N
 times, four at once, every fourth performing, and prints what the server holds before and after.
 
     python -m benchmarks.live --seconds 1800 --sessions 2 --fps 24 --soak
@@ -124,8 +124,8 @@ def client(url: str, pictures: list[bytes], kind: Kind, seconds: float, fps: flo
 
 
 @contextmanager
-def served() -> Iterator[tuple[str, int]]:
-    """A server in a process of its own: where its stream is, and its process id."""
+def served(weights: str | None = None) -> Iterator[tuple[str, int]]:
+    """A server in a process of its own, painting where it has weights: where its stream is, and its process id."""
     with tempfile.TemporaryDirectory() as data:
         command = [
             sys.executable,
@@ -138,6 +138,7 @@ def served() -> Iterator[tuple[str, int]]:
             "0",
             "--data",
             str(Path(data)),
+            *(() if weights is None else ("--renderer", "diffusion", "--weights", weights)),
         ]
         server = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"}
@@ -152,10 +153,12 @@ def served() -> Iterator[tuple[str, int]]:
             server.wait(15)
 
 
-def measure(seconds: float, sessions: int, fps: float, kind: Kind, soak: bool) -> list[Measured]:
+def measure(
+    seconds: float, sessions: int, fps: float, kind: Kind, soak: bool, weights: str | None = None
+) -> list[Measured]:
     """Serve, stream, stop; what each client saw."""
     pictures = performer() if kind is Kind.JPEG else in_units(performer())
-    with served() as (url, pid):
+    with served(weights) as (url, pid):
         context = multiprocessing.get_context("spawn")
         out: Queue[Measured] = context.Queue()
         clients = [
@@ -229,12 +232,13 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="one line a session")
     parser.add_argument("--soak", action="store_true", help="print every minute what the server holds")
     parser.add_argument("--h264", action="store_true", help="H.264 both ways instead of JPEG")
+    parser.add_argument("--weights", help="of the diffusion renderer, which draws then: a folder, base or turbo")
     parser.add_argument("--connects", type=int, metavar="N", help="connect and disconnect so often instead")
     args = parser.parse_args()
     if args.connects:
         return connects(args.connects)
     kind = Kind.H264 if args.h264 else Kind.JPEG
-    for result in measure(args.seconds, args.sessions, args.fps, kind, args.soak):
+    for result in measure(args.seconds, args.sessions, args.fps, kind, args.soak, args.weights):
         if args.json:
             print(json.dumps(asdict(result)))
         else:

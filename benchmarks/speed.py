@@ -18,6 +18,7 @@ COLUMNS = (
     "rig s",
     "survey s",
     "decode s",
+    "find s",
     "capture s",
     "render s",
     "encode s",

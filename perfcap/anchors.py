@@ -19,6 +19,11 @@ from perfcap.landmarks import OUTER_EYES, OVAL
 WORK_PX = 110.0  # the outer eye corners are brought to this distance before following
 N_POINTS = 70
 FEW = 14  # points below which a new reference is taken
+BAND = 1.38  # times the face's outline, how far around it features are looked for
+MARGIN = 0.6  # of the distance of the eye corners, what is seen around that: features move, and windows are wide
+STEP_PX = 32  # what is seen begins and ends at multiples of this: it mostly stays
+
+Box = tuple[int, int, int, int]  # x0, y0, x1, y1 px of the picture
 
 
 @dataclass(frozen=True)
@@ -33,10 +38,12 @@ class Anchors:
 @dataclass
 class _Reference:
     number: int
-    grey: NDArray[np.uint8]  # [h, w], scaled
+    rgb: NDArray[np.uint8]  # [H, W, 3]
     scale: float
-    points: NDArray[np.float32]  # [N, 2] px of the scaled picture
+    points: NDArray[np.float32]  # [N, 2] px
     face: FaceMesh
+    box: Box
+    grey: NDArray[np.uint8]  # [h, w] of what is in the box, scaled
     eyes: float  # px of the picture between the outer eye corners
 
 
@@ -61,13 +68,16 @@ class AnchorTracker:
             self._reference = reference = self._begin(rgb, face, min(1.0, WORK_PX / max(eyes, 1.0)))
             if reference is None:
                 return None
-            whole = (reference.points / reference.scale).astype(np.float32)
-            return Anchors(reference.number, whole, whole)
+            return Anchors(reference.number, reference.points, reference.points)
         scale = reference.scale
-        grey = _grey(rgb, scale)
-        guess = _carry(reference.face, face, reference.points / scale) * scale
+        box = _box(rgb, reference.face, face)
+        if box != reference.box:
+            reference.box, reference.grey = box, _grey(reference.rgb, box, scale)
+        corner = np.array(box[:2], np.float32)
+        then = ((reference.points - corner) * scale).astype(np.float32)
+        guess = (_carry(reference.face, face, reference.points) - corner) * scale
         now, found, error = cv2.calcOpticalFlowPyrLK(
-            reference.grey, grey, reference.points, guess.astype(np.float32), winSize=(15, 15), maxLevel=2,
+            reference.grey, _grey(rgb, box, scale), then, guess.astype(np.float32), winSize=(15, 15), maxLevel=2,
             criteria=(3, 12, 0.02), flags=cv2.OPTFLOW_USE_INITIAL_FLOW, minEigThreshold=1e-3,
         )  # fmt: skip
         off = np.linalg.norm(now - guess, axis=1)
@@ -75,18 +85,15 @@ class AnchorTracker:
         if good.sum() < FEW:
             self._reference = None
             return self.follow(rgb, face)
-        return Anchors(
-            reference.number,
-            (now[good] / scale).astype(np.float32),
-            (reference.points[good] / scale).astype(np.float32),
-        )
+        return Anchors(reference.number, (now[good] / scale + corner).astype(np.float32), reference.points[good])
 
     def _begin(self, rgb: NDArray[np.uint8], face: FaceMesh, scale: float) -> _Reference | None:
         import cv2
 
-        grey = _grey(rgb, scale)
-        oval = (face.landmarks[list(OVAL), :2] * scale).astype(np.float32)
-        eyes = face.landmarks[list(OUTER_EYES), :2] * scale
+        box = _box(rgb, face)
+        grey, corner = _grey(rgb, box, scale), np.array(box[:2], np.float32)
+        oval = ((face.landmarks[list(OVAL), :2] - corner) * scale).astype(np.float32)
+        eyes = (face.landmarks[list(OUTER_EYES), :2] - corner) * scale
         unit = float(np.linalg.norm(eyes[0] - eyes[1]))
         middle = eyes.mean(0)
         up = oval[0] - middle
@@ -95,7 +102,7 @@ class AnchorTracker:
         above = oval[((oval - middle) @ up) > -0.35 * unit]
         outer, inner = np.zeros_like(grey), np.zeros_like(grey)
         cv2.fillConvexPoly(
-            outer, cv2.convexHull((middle + (above - middle) * 1.38).astype(np.float32)).astype(np.int32), 255
+            outer, cv2.convexHull((middle + (above - middle) * BAND).astype(np.float32)).astype(np.int32), 255
         )
         cv2.fillConvexPoly(
             inner, cv2.convexHull((middle + (oval - middle) * 1.04).astype(np.float32)).astype(np.int32), 255
@@ -107,13 +114,28 @@ class AnchorTracker:
         if points is None or len(points) < FEW:
             return None
         self._number += 1
-        return _Reference(self._number, grey, scale, points[:, 0].astype(np.float32), face, unit / scale)
+        found = (points[:, 0] / scale + corner).astype(np.float32)
+        return _Reference(self._number, rgb, scale, found, face, box, grey, unit / scale)
 
 
-def _grey(rgb: NDArray[np.uint8], scale: float) -> NDArray[np.uint8]:
+def _box(rgb: NDArray[np.uint8], *faces: FaceMesh) -> Box:
+    """What of a picture shows heads and what is around them."""
+    corners = []
+    for face in faces:
+        oval, eyes = face.landmarks[list(OVAL), :2], face.landmarks[list(OUTER_EYES), :2]
+        middle, margin = eyes.mean(0), MARGIN * np.linalg.norm(eyes[0] - eyes[1])
+        outer = middle + (oval - middle) * BAND
+        corners += [outer.min(0) - margin, outer.max(0) + margin]
+    size = np.array(rgb.shape[1::-1])
+    low = np.clip(np.floor(np.min(corners, 0) / STEP_PX).astype(int) * STEP_PX, 0, size - 1)
+    high = np.clip(np.ceil(np.max(corners, 0) / STEP_PX).astype(int) * STEP_PX, low + 1, size)
+    return int(low[0]), int(low[1]), int(high[0]), int(high[1])
+
+
+def _grey(rgb: NDArray[np.uint8], box: Box, scale: float) -> NDArray[np.uint8]:
     import cv2
 
-    grey = cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)
+    grey = cv2.cvtColor(rgb[box[1] : box[3], box[0] : box[2]], cv2.COLOR_RGB2GRAY)
     return np.asarray(cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) if scale < 1 else grey)
 
 

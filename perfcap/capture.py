@@ -106,19 +106,23 @@ class Track:
         self._anchors = AnchorTracker()
 
     def push(self, item: Picture) -> list[Sighting]:
+        return [self.see(item, self._finder.find(item.rgb))]
+
+    def see(self, item: Picture, faces: Iterable[FaceMesh]) -> Sighting:
+        """A picture whose faces are known: they may be found in another thread, ahead of this."""
         H, W = item.rgb.shape[:2]
-        face = self._choose(self._finder.find(item.rgb))
+        face = self._choose(faces)
         if face is None or self._choose.afresh:
             self._anchors.reset()
         if face is None:
-            return [Sighting(item.time, Camera.of_picture(W, H), None)]
+            return Sighting(item.time, Camera.of_picture(W, H), None)
         anchors = self._anchors.follow(item.rgb, face)
         face = with_glances(item.rgb, face)
         if self._texture is not None:
             if self._choose.afresh:
                 self._texture.reset()
             face = self._texture.follow(item.rgb, face)
-        return [Sighting(item.time, Camera.of_picture(W, H), face, anchors)]
+        return Sighting(item.time, Camera.of_picture(W, H), face, anchors)
 
     def flush(self) -> list[Sighting]:
         return []

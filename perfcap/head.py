@@ -113,6 +113,7 @@ LEAN_RAD = 0.03  # rotation: what a smile or a frown makes it lean
 SLIP_UNITS = 0.006  # the middle of the face, across the picture
 BREATH = 0.012  # its distance, relative
 TRACK_UNITS = 0.008  # a followed feature
+SLACK_UNITS = (0.08, 0.04, 0.025, 0.02)  # beyond which it has slipped, step by step
 EARS_DEPTH = 1.15  # units behind the eye corners where a head's outline lies
 SKULL = 0.6  # of the face's own radius, from its contour to the head's outline
 FACE_MIDDLE = np.array((0.0, 0.35, 0.1), np.float32)  # units, head's frame
@@ -137,68 +138,26 @@ def refine_head(
     camera: Camera,
     local: NDArray[np.float32],  # [N, 3] features that no expression moves, head's frame, units
     seen_px: NDArray[np.float32],  # [N, 2] where they are seen
-    n_steps: int = 4,
 ) -> NDArray[np.float32]:
     """The head [4, 4] that agrees with followed features, as far as the mesh may be wrong.
 
     Gauss-Newton on a rotation and a translation, Geman-McClure weights against features that slipped.
     """
-    R = head[:3, :3].astype(np.float64)
-    t = head[:3, 3].astype(np.float64)
+    from perfcap.refine import refine
+
+    R, t = head[:3, :3].astype(np.float64), head[:3, 3].astype(np.float64)
     unit_px = camera.focal_px * UNIT_M / t[2]
     # The middle of the face, where the mesh has it, is one more feature; it never slips.
     points = np.concatenate((local, FACE_MIDDLE[None])).astype(np.float64) * UNIT_M
     home = R @ points[-1] + t
-    seen = np.concatenate((seen_px, (home[:2] / home[2] * camera.focal_px + camera.centre)[None]))
-    share = min(1.0, 25 / max(len(seen_px), 1))
-    R0, z0 = R.copy(), t[2]
-    lean = np.zeros(3)
-    for step in range(n_steps):
-        turned = points @ R.T
-        p = turned + t
-        off = (seen - p[:, :2] / p[:, 2:] * camera.focal_px - camera.centre) / unit_px
-        slack = (0.08, 0.04, 0.025, 0.02)[min(step, 3)]
-        w = share / ((1 + (off**2).sum(1) / slack**2) * TRACK_UNITS) ** 2
-        w[-1] = 1 / SLIP_UNITS**2
-        J = _jacobian(turned, p, camera.focal_px / unit_px)
-        weighed = (J * w).reshape(6, -1)
-        M, y = weighed @ J.reshape(6, -1).T, weighed @ off.T.ravel()
-        M[range(3), range(3)] += 1 / LEAN_RAD**2
-        y[:3] -= lean / LEAN_RAD**2
-        M[5, 5] += 1 / (BREATH * z0) ** 2
-        y[5] += (z0 - t[2]) / (BREATH * z0) ** 2
-        d = np.linalg.solve(M, y)
-        R = _small_rotation(d[:3]) @ R
-        t = t + d[3:]
-        lean = _rotation_vector(R @ R0.T)
+    seen = np.concatenate((seen_px - camera.centre, (home[:2] / home[2] * camera.focal_px)[None])) / unit_px
+    refine(
+        R, t, points, seen, camera.focal_px / unit_px, min(1.0, 25 / max(len(seen_px), 1)),
+        TRACK_UNITS, SLIP_UNITS, LEAN_RAD, BREATH, np.array(SLACK_UNITS),
+    )  # fmt: skip
     out = np.eye(4, dtype=np.float32)
     out[:3, :3], out[:3, 3] = R, t
     return out
-
-
-def _jacobian(turned: NDArray[np.float64], p: NDArray[np.float64], gain: float) -> NDArray[np.float64]:
-    """Of projected points, [6, 2, N], by a left rotation and a translation; `turned` [N, 3] is before translation."""
-    a, b, c = turned.T
-    g = gain / p[:, 2]
-    u, v = (p[:, :2] / p[:, 2:]).T
-    J = np.zeros((6, 2, len(p)))
-    J[0, 0], J[1, 0], J[2, 0], J[3, 0], J[5, 0] = -g * u * b, g * (c + u * a), -g * b, g, -g * u
-    J[0, 1], J[1, 1], J[2, 1], J[4, 1], J[5, 1] = -g * (c + v * b), g * v * a, g * a, g, -g * v
-    return J
-
-
-def _small_rotation(v: NDArray[np.float64]) -> NDArray[np.float64]:
-    angle = float(np.linalg.norm(v))
-    if angle < 1e-12:
-        return np.eye(3)
-    k = v / angle
-    K = np.array(((0, -k[2], k[1]), (k[2], 0, -k[0]), (-k[1], k[0], 0)))
-    return np.asarray(np.eye(3) + np.sin(angle) * K + (1 - np.cos(angle)) * K @ K)
-
-
-def _rotation_vector(R: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Of a small rotation."""
-    return np.array((R[2, 1] - R[1, 2], R[0, 2] - R[2, 0], R[1, 0] - R[0, 1])) / 2
 
 
 def face_of(

@@ -1,7 +1,7 @@
-"""MediaPipe's solutions, imported without what draws them.
+"""MediaPipe's solutions, imported without what draws them and what came after them.
 
-To draw landmarks, mediapipe imports matplotlib.pyplot, which takes longer than all else of it. Nobody here
-draws with it, so while it is imported a stand-in is found in that place.
+To draw landmarks, mediapipe imports matplotlib.pyplot, which takes longer than all else of it, and its newer
+tasks take as long as the solutions. Nobody here uses either, so while it is imported stand-ins are found in their place.
 """
 
 from __future__ import annotations
@@ -9,20 +9,23 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import threading
 from types import ModuleType
 from typing import Any
 
-_DRAWS = ("matplotlib", "matplotlib.pyplot")
+_ONE_AT_A_TIME = threading.Lock()  # its modules import each other in circles: two threads would wait for one another
+_UNUSED = ("matplotlib", "matplotlib.pyplot", "mediapipe.tasks", "mediapipe.tasks.python")
 
 
 def solution(name: str) -> Any:
     """One module of `mediapipe.python.solutions`."""
     os.environ.setdefault("GLOG_minloglevel", "2")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    standing_in = [module for module in _DRAWS if module not in sys.modules]
-    sys.modules.update({module: ModuleType(module) for module in standing_in})
-    try:
-        return importlib.import_module(f"mediapipe.python.solutions.{name}")
-    finally:
-        for module in standing_in:
-            del sys.modules[module]
+    with _ONE_AT_A_TIME:
+        standing_in = [module for module in _UNUSED if module not in sys.modules]
+        sys.modules.update({module: ModuleType(module) for module in standing_in})
+        try:
+            return importlib.import_module(f"mediapipe.python.solutions.{name}")
+        finally:
+            for module in standing_in:
+                del sys.modules[module]

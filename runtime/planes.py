@@ -35,6 +35,7 @@ from runtime.video import (
 )
 
 Planes = tuple[NDArray[Any], ...]
+Box = tuple[int, int, int, int]  # x0, y0, x1, y1 px
 
 FORMATS = ("yuv420p", "yuv422p", "yuv444p", "yuv420p10le", "yuv422p10le", "yuv444p10le")
 _FULL = {"yuvj420p": "yuv420p", "yuvj422p": "yuv422p", "yuvj444p": "yuv444p"}  # old names of the full range
@@ -127,22 +128,27 @@ class PlaneFrame:
                 self._planes = _stored(self._frame)
         return self.planes
 
-    def small(self, longer_px: int) -> NDArray[np.uint8]:
-        """RGB `[h, w, 3]`, upright, the longer side at most so many px; pixels stay as stored."""
+    def small(self, longer_px: int, box: Box | None = None) -> NDArray[np.uint8]:
+        """RGB `[h, w, 3]`, upright, of all or a box of the frame, the longer side at most so many px.
+
+        Pixels stay as stored. The box begins where colour samples do: at multiples of 4.
+        """
         import cv2
 
-        H, W = self.layout.height, self.layout.width
-        scale = min(1.0, longer_px / max(H, W))
-        size = max(1, round(W * scale)), max(1, round(H * scale))
+        H, W = self.planes[0].shape
+        x0, y0, x1, y1 = box or (0, 0, W, H)
+        scale = min(1.0, longer_px / max(x1 - x0, y1 - y0))
+        size = max(1, round((x1 - x0) * scale)), max(1, round((y1 - y0) * scale))
         way = cv2.INTER_AREA if scale <= 0.5 else cv2.INTER_LINEAR
-        planes: list[NDArray[Any]] = [
-            plane if plane.shape == size[::-1] else np.asarray(cv2.resize(plane, size, interpolation=way))
-            for plane in _stored(self._frame)
-        ]
+        planes: list[NDArray[Any]] = []
+        for plane in self.planes:
+            sy, sx = round(H / plane.shape[0]), round(W / plane.shape[1])
+            part = plane[y0 // sy : -(-y1 // sy), x0 // sx : -(-x1 // sx)]
+            planes.append(part if part.shape == size[::-1] else np.asarray(cv2.resize(part, size, interpolation=way)))
         if self.layout.depth == 10:
             planes = [np.asarray(cv2.convertScaleAbs(plane, alpha=0.25)) for plane in planes]
         rgb: Any = cv2.transform(cv2.merge(planes), yuv_to_rgb(self.layout.matrix, self.layout.range))
-        return self.layout.turn(rgb)
+        return np.asarray(rgb, np.uint8)
 
     def copy(self) -> PlaneFrame:
         """Another of the same, to be changed without changing this one."""

@@ -92,10 +92,9 @@ class VideoDecoder:
         self.has_sound = bool(container.streams.audio)
         starts = [s.start_time * s.time_base for s in _timed(container) if s.start_time is not None and s.time_base]
         self.origin: Fraction = min(starts, default=Fraction(0))  # where the file's own clock starts
-        self.duration: Fraction | None = None
-        if stream.duration is not None and stream.duration > 0:
-            self.duration = stream.duration * self.time_base
-        elif container.duration is not None and container.duration > 0:
+        self.own_duration = _own_duration(stream)  # of its pictures, where the file tells it apart from its sound's
+        self.duration = self.own_duration
+        if self.duration is None and container.duration is not None and container.duration > 0:
             self.duration = Fraction(container.duration, av.time_base)
         self.n_frames: int | None = stream.frames or None  # an estimate
         if self.n_frames is None and self.duration is not None:
@@ -399,6 +398,18 @@ def _rate(stream: Any) -> Fraction:
         if rate and Fraction(1, 100) <= rate <= 1000:
             return Fraction(rate)
     return Fraction(25)
+
+
+def _own_duration(stream: Any) -> Fraction | None:
+    """How long a stream says that it lasts, s; Matroska files say so in a tag like 00:01:02.5."""
+    if stream.duration is not None and stream.duration > 0 and stream.time_base:
+        return Fraction(stream.duration * stream.time_base)
+    try:
+        hours, minutes, seconds = stream.metadata.get("DURATION", "").split(":")
+        told = 3600 * int(hours) + 60 * int(minutes) + Fraction(seconds)
+    except ValueError:
+        return None
+    return told if told > 0 else None
 
 
 def _timed(container: Any) -> list[Any]:

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,13 +32,14 @@ from synth.camera import VirtualCamera, parse_move
 from synth.diffusion.renderer import DiffusionOptions, DiffusionRenderer, find_weights, load_network
 from synth.framing import size_of
 from synth.retarget import Retarget, RetargetOptions
+from synth.rig import Character
+from synth.wan_animate.options import WanAnimateOptions
+from synth.wan_animate.renderer import WanAnimateRenderer
+from synth.wan_animate.weights import check_weights, load_weights
 from synth.warp import WarpRenderer
 
-if TYPE_CHECKING:
-    from synth.diffusion.pipeline import GuidePipeline
-
 MAX_FPS = 240
-RENDERERS = ("warp", "diffusion")
+RENDERERS = ("warp", "diffusion", "wan-animate")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +52,14 @@ class ActOptions(TakeOptions):
     camera: tuple[str, ...] = ()  # moves over the take, like zoom:1.2
     side_by_side: bool = False  # the actor on the left of the character
     renderer: str = "warp"  # what draws the character; one of RENDERERS
-    weights: str | None = None  # of the diffusion renderer: packaged ones by name, or a folder
-    steps: int | None = None  # of the diffusion renderer; None takes the weights' own
+    weights: str | None = None  # of diffusion: packaged ones by name, or a folder; of wan-animate: a folder
+    steps: int | None = None  # of those two; None takes their own, as in what follows
+    prompt: str | None = None  # of wan-animate, as the others down to quantize: see WanAnimateOptions
+    segment: int | None = None
+    overlap: int | None = None
+    area: int | None = None  # px
+    offload: str | None = None
+    quantize: str | None = None
     seed: int = 0  # of a renderer that draws from noise; the warp draws from none
     force: bool = False  # write over an existing file
 
@@ -63,9 +70,18 @@ class ActOptions(TakeOptions):
             raise ValueError(f"fps is {float(self.fps):g}, wanted 1 to {MAX_FPS}")
         if self.renderer not in RENDERERS:
             raise ValueError(f"--renderer is {self.renderer!r}; wanted {', '.join(RENDERERS)}")
-        if self.renderer != "diffusion" and (self.weights is not None or self.steps is not None):
-            raise ValueError(f"--weights and --steps are not for the {self.renderer}; wanted --renderer diffusion")
+        if self.renderer == "warp" and (self.weights is not None or self.steps is not None):
+            raise ValueError("--weights and --steps are not for the warp; wanted --renderer diffusion or wan-animate")
+        if self.renderer == "wan-animate" and self.weights is None:
+            raise ValueError("--renderer wan-animate brings no weights; wanted --weights FOLDER")
+        alone = (self.prompt, self.segment, self.overlap, self.area, self.offload, self.quantize)
+        if self.renderer != "wan-animate" and any(given is not None for given in alone):
+            raise ValueError(
+                f"--prompt, --segment, --overlap, --area, --offload and --quantize are not for the {self.renderer}; "
+                "wanted --renderer wan-animate"
+            )
         DiffusionOptions(steps=self.steps, seed=self.seed)
+        _for_wan_animate(self)
         if self.ratio is not None:
             size_of(self.ratio)
         for move in self.camera:
@@ -86,25 +102,21 @@ def act(
     _check_sound(options.sound, output)
     sources = (character_path, performance_path, options.sound, options.profile)
     check_output(output, options.force, made_of=sources)
-    weights = _weights(options, character_path) if options.renderer == "diffusion" else None
+    load = _loading(options, character_path)
     tally = Tally()
     begun = time.perf_counter()
     with ThreadPoolExecutor(2) as beside:  # the character is rigged, a network loaded, while the take is surveyed
-        loading = None if weights is None else beside.submit(load_network, weights)
+        loading = beside.submit(load)
         rigged = beside.submit(load_character, character_path, options.character_face, options.ratio)
         try:
-            take = open_take(performance_path, options, tally, pictures=options.side_by_side)
+            take = open_take(performance_path, options, tally, pictures=options.side_by_side, tells="face")
         finally:
             character = rigged.result()  # its own error comes first: it is the first thing the user named
     tally.seconds["prepare"] = time.perf_counter() - begun
     retarget = Retarget(character, take.performer.neutral, take.moments, retargeting)
     moves = [parse_move(move) for move in options.camera]
     camera = VirtualCamera(character, moves, _length(take, options)) if moves else None
-    renderer = (
-        WarpRenderer(character, camera)
-        if loading is None
-        else DiffusionRenderer(character, loading.result(), _painting(loading.result(), options), camera)
-    )
+    renderer = loading.result()(character, camera)
     H, W = character.rgb.shape[:2]
     actor = _Beside(take, performance_path, H) if options.side_by_side else None
     rate = options.fps or take.rate
@@ -142,6 +154,22 @@ def act(
     return tally
 
 
+Make = Callable[[Character, VirtualCamera | None], WarpRenderer | DiffusionRenderer | WanAnimateRenderer]
+
+
+def _loading(options: ActOptions, character: Path) -> Callable[[], Make]:
+    """What loads the renderer's weights, which takes long, and tells how to make the renderer then."""
+    if options.renderer == "diffusion":
+        weights = _weights(options, character)
+        return lambda: _diffusion(weights, options)
+    if options.renderer == "wan-animate":
+        assert options.weights is not None
+        folder, how = Path(options.weights), _for_wan_animate(options)
+        check_weights(folder, how)
+        return lambda: _wan_animate(folder, how)
+    return lambda: WarpRenderer
+
+
 def _weights(options: ActOptions, character: Path) -> Path:
     """The folder of the diffusion renderer's weights: the ones named, else the character's own, else packaged ones."""
     own = own_weights(character)
@@ -150,14 +178,28 @@ def _weights(options: ActOptions, character: Path) -> Path:
     return find_weights(options.weights)
 
 
-def _painting(network: GuidePipeline, options: ActOptions) -> DiffusionOptions:
-    """How a network that is loaded is to paint where it is."""
+def _diffusion(weights: Path, options: ActOptions) -> Make:
+    network = load_network(weights)
     import torch
 
     on_cpu = network.device.type == "cpu"
     if on_cpu:
         torch.set_num_threads(os.cpu_count() or 1)  # unlike our own matrices, these are large enough to share
-    return DiffusionOptions(steps=options.steps, chunk=1 if on_cpu else 8, seed=options.seed)
+    painting = DiffusionOptions(steps=options.steps, chunk=1 if on_cpu else 8, seed=options.seed)
+    return lambda character, camera: DiffusionRenderer(character, network, painting, camera)
+
+
+def _for_wan_animate(options: ActOptions) -> WanAnimateOptions:
+    given: dict[str, Any] = {
+        "steps": options.steps, "prompt": options.prompt, "segment": options.segment, "overlap": options.overlap,
+        "area_px": options.area, "offload": options.offload, "quantize": options.quantize,
+    }  # fmt: skip
+    return WanAnimateOptions(seed=options.seed, **{name: value for name, value in given.items() if value is not None})
+
+
+def _wan_animate(folder: Path, how: WanAnimateOptions) -> Make:
+    model = load_weights(folder, how)
+    return lambda character, camera: WanAnimateRenderer(character, model, how, camera)
 
 
 def _check_sound(sound: Path | None, output: Path) -> None:

@@ -39,6 +39,7 @@ def create_app(house: House, service: Service | None = None) -> FastAPI:
     handle(app)
     _health(app, house, service)
     _characters(app, house)
+    _renderers(app, house)
     _watching(app, house)
 
     @app.websocket("/v1/live")
@@ -92,6 +93,13 @@ def _characters(app: FastAPI, house: House) -> None:
             except InputError as error:
                 raise HTTPException(422, str(error).replace(f"{path}", picture.filename or "the picture")) from error
         return {"name": name}
+
+
+def _renderers(app: FastAPI, house: House) -> None:
+    @app.get("/v1/renderers")
+    async def renderers() -> list[str]:
+        """What may draw a live session's character; the first does where a client does not say."""
+        return list(house.renderers)
 
 
 def _watching(app: FastAPI, house: House) -> None:

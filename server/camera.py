@@ -11,12 +11,13 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from runtime.errors import InputError
+from server.wire import Renderer
 
 if TYPE_CHECKING:
     from server.cast import Cast
@@ -31,12 +32,18 @@ class LiveOptions:
     port: int = 8765  # 0 takes any free one
     intensity: float = 3.0  # 1 to 5; 3 is as acted
     mirror: bool = False
+    renderer: Renderer = "warp"  # what draws the character
+    weights: str | None = None  # of the diffusion renderer, as for an act; packaged ones without
     vmc: str | None = None  # HOST:PORT that the captured motion goes to
     virtual_camera: bool = False  # whether the character goes to a virtual camera of this machine
 
     def __post_init__(self) -> None:
         if not 1 <= self.intensity <= 5:
             raise ValueError(f"intensity is {self.intensity:g}, wanted 1 to 5")
+        if self.renderer not in get_args(Renderer):
+            raise ValueError(f"renderer is {self.renderer!r}, wanted {' or '.join(get_args(Renderer))}")
+        if self.weights is not None and self.renderer != "diffusion":
+            raise ValueError(f"--weights are not for the {self.renderer}; wanted --renderer diffusion")
 
 
 class Camera:
@@ -79,16 +86,18 @@ def live(options: LiveOptions, *, quiet: bool = False) -> None:
     from server.cast import Cast
     from server.house import House
     from server.logs import tell
+    from server.painting import open_painting
     from server.serve import listen, run
 
     camera = Camera(options.camera)
+    painting = open_painting(options.weights, wanted=True) if options.renderer == "diffusion" else None
     listening = listen("127.0.0.1", options.port)
     at = f"127.0.0.1:{listening.getsockname()[1]}"
     tell("text", quiet=quiet)
     with tempfile.TemporaryDirectory() as folder:
         cast = Cast(Path(folder))
         name = _cast(cast, options.character)
-        house = House(cast)
+        house = House(cast, painting=painting, renderer=options.renderer)
         if options.vmc is not None:
             from server.vmc import VmcSender
 

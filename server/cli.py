@@ -20,6 +20,7 @@ import typer
 
 from runtime.errors import InputError
 from synth.training.options import CHARACTER, TURBO, TrainOptions
+from synth.wan_animate.options import WanAnimateOptions
 
 app = typer.Typer(
     name="understudy",
@@ -66,6 +67,13 @@ CameraMoves = Annotated[
         "pan:0.1 looks right, tilt:0.1 up, by a tenth of the frame; dolly:0.2 comes nearer by a fifth of the distance; "
         "orbit:10 goes 10 degrees round to the right."
     ),
+]
+LiveRenderer = Annotated[
+    str, typer.Option(help="What draws the character: warp, or diffusion, which paints over it with a network.")
+]
+LiveWeights = Annotated[
+    str | None,
+    typer.Option(help="The network of the diffusion renderer: base, turbo, or a folder that understudy train wrote."),
 ]
 Fps = Annotated[
     str | None, typer.Option(help="Pictures a second, like 25 or 24000/1001; the actor's own times without it.")
@@ -148,15 +156,51 @@ def act(
     fps: Fps = None,
     side_by_side: Annotated[bool, typer.Option("--side-by-side", help="Show the actor on the left.")] = False,
     renderer: Annotated[
-        str, typer.Option(help="What draws the character: warp, or diffusion, which paints over it with a network.")
+        str,
+        typer.Option(
+            help="What draws the character: warp; diffusion, which paints over it with a network; or wan-animate, which "
+            "makes whole pictures with weights of your own and needs a large GPU."
+        ),
     ] = "warp",
     weights: Annotated[
         str | None,
-        typer.Option(help="The network of --renderer diffusion: base, turbo, or a folder that understudy train wrote."),
+        typer.Option(
+            help="The network of --renderer diffusion: base, turbo, or a folder that understudy train wrote. Of "
+            "--renderer wan-animate: the folder of Wan2.2-Animate-14B-Diffusers."
+        ),
     ] = None,
     steps: Annotated[
         int | None,
-        typer.Option(help="How often --renderer diffusion paints each frame over; the weights' own without."),
+        typer.Option(
+            help="How often --renderer diffusion or wan-animate paints each frame over; its own number without."
+        ),
+    ] = None,
+    prompt: Annotated[
+        str | None,
+        typer.Option(help=f'wan-animate: what is to be seen, in words; "{WanAnimateOptions.prompt}" without.'),
+    ] = None,
+    segment: Annotated[
+        int | None,
+        typer.Option(
+            help="wan-animate: frames made together, one more than a multiple of 4; fewer need less memory; "
+            f"{WanAnimateOptions.segment} without."
+        ),
+    ] = None,
+    overlap: Annotated[
+        int | None,
+        typer.Option(help="wan-animate: frames of the segment before that each begins with: 1, as without, or 5."),
+    ] = None,
+    area: Annotated[
+        int | None,
+        typer.Option(help=f"wan-animate: pixels of the model's own pictures; {WanAnimateOptions.area_px} without."),
+    ] = None,
+    offload: Annotated[
+        str | None,
+        typer.Option(help="wan-animate: what waits in main memory, not on the GPU: none, model or group (of layers)."),
+    ] = None,
+    quantize: Annotated[
+        str | None,
+        typer.Option(help="wan-animate: how weights are kept: none, fp8, int8 or nf4 (those two with bitsandbytes)."),
     ] = None,
     seed: Annotated[int, typer.Option(help="For renderers that draw from noise; the warp is always the same.")] = 0,
     force: Force = False,
@@ -172,6 +216,7 @@ def act(
         options = ActOptions(
             intensity=intensity, face=face, character_face=character_face, sound=sound, profile=profile, start=seconds(start), end=seconds(end),
             ratio=ratio, camera=tuple(camera or ()), fps=rate(fps), side_by_side=side_by_side, renderer=renderer, weights=weights, steps=steps, seed=seed, force=force,
+            prompt=prompt, segment=segment, overlap=overlap, area=area, offload=offload, quantize=quantize,
         )  # fmt: skip
     with Report("act", quiet=quiet, json=json) as report:
         report.done(output, render(character, performance, output, options, report.progress))
@@ -620,6 +665,8 @@ def serve(
     voice_command: Annotated[
         str | None, typer.Option(help="A program that says the texts a client sends, as for understudy dub.")
     ] = None,
+    renderer: LiveRenderer = "warp",
+    weights: LiveWeights = None,
     log: Annotated[str, typer.Option(help="How to tell what happens, on stderr: text or json.")] = "text",
     quiet: Quiet = False,
 ) -> None:
@@ -631,7 +678,7 @@ def serve(
         options = ServeOptions(
             host=host, port=port, data=data, origins=tuple(origin or ()), log=log,  # type: ignore[arg-type]
             vmc=vmc, vtube_studio=vtube_studio, virtual_camera=virtual_camera, voice_command=voice_command,
-            workers=workers, executor=executor,  # type: ignore[arg-type]
+            renderer=renderer, weights=weights, workers=workers, executor=executor,  # type: ignore[arg-type]
             database=database, tariff=tariff, public_url=public_url, trusted_hosts=tuple(trust_host or ()),
         )  # fmt: skip
     run_server(options, quiet=quiet)
@@ -646,6 +693,8 @@ def live(
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes any free one.")] = 8765,
     intensity: Annotated[float, typer.Option(help="1 to 5, how strongly the character shows what is acted.")] = 3.0,
     mirror: Annotated[bool, typer.Option("--mirror", help="Your left is the character's right.")] = False,
+    renderer: LiveRenderer = "warp",
+    weights: LiveWeights = None,
     vmc: Annotated[
         str | None, typer.Option(help="Send the captured motion to a VMC receiver over OSC: HOST or HOST:PORT.")
     ] = None,
@@ -661,7 +710,7 @@ def live(
     with asked_for():
         options = LiveOptions(
             character=character, camera=camera, port=port, intensity=intensity, mirror=mirror, vmc=vmc,
-            virtual_camera=virtual_camera,
+            virtual_camera=virtual_camera, renderer=renderer, weights=weights,  # type: ignore[arg-type]
         )  # fmt: skip
     perform(options, quiet=quiet)
 

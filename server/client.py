@@ -17,7 +17,7 @@ import time
 from types import TracebackType
 from typing import Any
 
-from server.wire import MAX_MESSAGE, VERSION, Driver, Kind, Media, pack, say, unpack
+from server.wire import MAX_MESSAGE, VERSION, Driver, Kind, Media, Renderer, pack, say, unpack
 
 
 class LiveClient:
@@ -31,10 +31,12 @@ class LiveClient:
         session: str | None = None,
         driver: Driver = "camera",
         reply: Kind = Kind.JPEG,
+        renderer: Renderer | None = None,
     ) -> None:
         self._url = url
         self._hello = {
             "version": VERSION, "character": character, "session": session, "driver": driver, "reply": reply.name.lower(),
+            "renderer": renderer,
         }  # fmt: skip
         self._socket: Any = None
         self.ready: dict[str, Any] = {}

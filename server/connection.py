@@ -17,7 +17,7 @@ from server.house import Held, House, call, close
 from server.live import Watcher
 from server.performing import Seeing, Showing
 from server.speaking import SpeakingSession
-from server.wire import VERSION, Close, Control, Hello, WireError, read_control, read_hello, say, unpack
+from server.wire import VERSION, Close, Control, Hello, WireError, as_renderer, read_control, read_hello, say, unpack
 from synth.camera import parse_move
 
 log = logging.getLogger(__name__)
@@ -85,8 +85,8 @@ async def _perform(socket: WebSocket, house: House, hello: Hello) -> None:
     try:
         H, W = held.session.showing.character.rgb.shape[:2]
         await socket.send_text(
-            say("ready", version=VERSION, session=held.key, character=held.character, width=W, height=H)
-        )
+            say("ready", version=VERSION, session=held.key, character=held.character, renderer=held.renderer, width=W, height=H)
+        )  # fmt: skip
         writer = asyncio.create_task(_write(socket, held))
         for_good = await _read(socket, house, held) == 1000  # a page that is loaded again says 1001
     except (WebSocketDisconnect, asyncio.TimeoutError):
@@ -146,7 +146,9 @@ async def _obey(control: Control, house: House, held: Held) -> None:
     elif control.action == "keyframe":
         session.begin_anew()
     elif control.action == "character":
-        await house.recast(held, str(value))
+        await house.recast(held, str(value), held.renderer)
+    elif control.action == "renderer":
+        await house.recast(held, held.character, as_renderer(value))
     elif control.action == "camera":
         view = await asyncio.to_thread(session.showing.look, tuple(parse_move(m) for m in str(value).split()))
         session.ask_showing(lambda s: s.go(view))

@@ -217,6 +217,7 @@ def _accelerators() -> Iterator[Check]:
         yield _optional("CUDA", _cuda, "needs an NVIDIA GPU, its driver and a CUDA build of torch")
     for name, package, purpose in (
         ("diffusers", "diffusers", "pip install 'understudy[diffusion]', for --renderer diffusion"),
+        ("transformers", "transformers", "pip install 'understudy[wan-animate]', for --renderer wan-animate"),
         ("ONNX Runtime", "onnxruntime", "pip install onnxruntime, to run exported networks"),
         ("TensorRT", "tensorrt", "pip install tensorrt, on an NVIDIA GPU"),
     ):

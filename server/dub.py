@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 from audio.bank import Patch
 from audio.dubbing import Curve, Dubbing, who_speaks
-from audio.footage import N_PEOPLE, Footage, watch
+from audio.footage import N_PEOPLE, Footage, Look, watch
 from perfcap.capture import Chooser
-from perfcap.face import SparingFaces
+from perfcap.face import MediaPipeFaces
 from runtime.errors import InputError
 from runtime.output import check_output
 from runtime.planes import ClipIndex, PlaneFrame, PlaneLayout, PlaneReader, read_in_order
@@ -300,10 +300,10 @@ def _stretches(lines: Sequence[Line]) -> list[tuple[Fraction, Fraction]]:
 def _write(dubbed: _Whole | _Parts, output: Path, options: DubOptions, tally: Tally, progress: Progress) -> None:
     clip = dubbed.clip
     with _Beside() as beside:  # the sounds are listened to while the clip is watched
+        beside.pool.submit(_load)
         start, end = dubbed.heard
         own = None if clip.sound is None else beside.pool.submit(own_mouth, clip.path, start, end, beside.stop)
         mouths = [beside.pool.submit(mouth_of, line, beside.stop) for line in dubbed.lines]
-        beside.pool.submit(_load)
         people, n_watched = _watch(dubbed, tally, progress)
         tally.notes += dubbed.plan()
         with tally.during("listen"):
@@ -379,8 +379,12 @@ def _watch(dubbed: _Whole | _Parts, tally: Tally, progress: Progress) -> tuple[l
             n += 1
             progress(n, None if dubbed.n_watched is None else 2 * dubbed.n_watched)
 
-    with tally.during("watch"), closing(SparingFaces(N_PEOPLE)) as finder:
-        people = watch(counted(), finder, beside=lambda seen: ahead(seen, 4))
+    with (
+        tally.during("watch"),
+        closing(MediaPipeFaces(n_faces=N_PEOPLE)) as several,
+        closing(MediaPipeFaces()) as one,
+    ):
+        people = watch(counted(), Look(several, one), beside=lambda seen: ahead(seen, 4))
     path = dubbed.clip.path
     if not n:
         raise InputError(f"{path} has no picture in the wanted stretch; wanted one frame or more")

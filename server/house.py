@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -26,9 +26,10 @@ from runtime.records import N_EXPRESSION, N_LANDMARKS, Motion
 from server.cast import Cast
 from server.live import STAGES, LiveSession, Stats
 from server.metrics import Histogram, exposition
+from server.painting import Painting
 from server.performing import Seeing, Showing
 from server.speaking import SpeakingSession
-from server.wire import Close, Driver, Hello, WireError
+from server.wire import Close, Driver, Hello, Renderer, WireError
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +55,7 @@ class Held:
     key: str
     character: str  # its name
     driver: Driver
+    renderer: Renderer
     session: LiveSession
     finder: MediaPipeFaces | None
     something: asyncio.Event  # there is something to send
@@ -77,6 +79,8 @@ class House:
         default_factory=list
     )  # what runs while the server does
     voice: Callable[[], Voice] | None = None  # what says a text
+    painting: Painting | None = None  # the network of the diffusion renderer
+    renderer: Renderer = "warp"  # what draws where a client does not say
     live: dict[str, Held] = field(default_factory=dict)  # by key, oldest first
     newest: str | None = None  # key of the session that moves what is outside; its threads ask
     n_watchers: int = 0
@@ -109,11 +113,11 @@ class House:
 
     async def _begin(self, hello: Hello, key: str) -> Held:
         await self._make_room()
-        name = hello.character or self.cast.names()[0]
+        name, renderer = hello.character or self.cast.names()[0], hello.renderer or self.renderer
         loop, something = asyncio.get_running_loop(), asyncio.Event()
-        showing = await self.showing(name)
+        showing = await asyncio.to_thread(self.showing, name, renderer)
         session, finder = await asyncio.to_thread(self._session, hello, key, showing, lambda: call(loop, something))
-        held = self.live[key] = Held(key, name, hello.driver, session, finder, something)
+        held = self.live[key] = Held(key, name, hello.driver, renderer, session, finder, something)
         self.newest = key
         self.n_sessions += 1
         log.info("a session begins", extra={"session": held.label})
@@ -142,20 +146,32 @@ class House:
             showing, hello.reply, wake, echo=echo, voice=self.voice, stages=self.stages, heard=heard, shown=shown
         ), None
 
-    async def showing(self, name: str) -> Showing:
-        """A character ready to go on; raises InputError where there is none of that name."""
-        return await asyncio.to_thread(lambda: Showing(self.cast.character(name)))
+    @property
+    def renderers(self) -> list[Renderer]:
+        """Those there are; the first draws where a client does not say."""
+        offered = [name for name in get_args(Renderer) if name == "warp" or self.painting is not None]
+        return sorted(offered, key=lambda name: name != self.renderer)
+
+    def showing(self, name: str, renderer: Renderer) -> Showing:
+        """A character ready to go on; slow. Raises InputError where there is no such character or renderer."""
+        if renderer == "warp":
+            return Showing(self.cast.character(name))
+        if self.painting is None:
+            raise InputError(
+                "the server has no weights for the diffusion renderer; wanted --weights of understudy serve"
+            )
+        return Showing(self.cast.character(name), painter=self.painting.painter())
 
     def warm(self) -> None:
         """Make the first character ready before anybody asks: compiled code and networks load meanwhile."""
         with contextlib.suppress(InputError):
-            character = self.cast.character(self.cast.names()[0])
-            Showing(character).draw(replace(_REST, head=character.head, face=character.face))
+            showing = self.showing(self.cast.names()[0], self.renderer)
+            showing.draw(replace(_REST, head=showing.character.head, face=showing.character.face))
 
-    async def recast(self, held: Held, name: str) -> None:
-        """Let another character go on; raises InputError."""
-        held.session.cast(await self.showing(name))
-        held.character = name
+    async def recast(self, held: Held, name: str, renderer: Renderer) -> None:
+        """Let another character go on, or another renderer draw it; raises InputError."""
+        held.session.cast(await asyncio.to_thread(self.showing, name, renderer))
+        held.character, held.renderer = name, renderer
 
     async def _take_up(self, held: Held, hello: Hello) -> None:
         if held.forget is not None:
@@ -164,8 +180,9 @@ class House:
         await self._disconnect(held)
         held.session.take()  # what was for the connection before
         held.session.answer(hello.reply)
-        if hello.character not in (None, held.character):
-            await self.recast(held, hello.character or "")
+        name, renderer = hello.character or held.character, hello.renderer or held.renderer
+        if (name, renderer) != (held.character, held.renderer):
+            await self.recast(held, name, renderer)
         log.info("a session goes on", extra={"session": held.label})
 
     async def _disconnect(self, held: Held) -> None:
@@ -230,6 +247,8 @@ class House:
         counts = {"sessions": self.n_sessions}
         for name in Stats.COUNTS:
             counts[name] = self.past[name] + sum(getattr(s.stats, name) for s in sessions)
+        if self.painting is not None:
+            counts.update(self.painting.counts())
         depths = [s.depths for s in sessions]
         levels = {
             "live_sessions": len(sessions), "watchers": self.n_watchers,

@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from audio.align import align
 from audio.dubbing import RATE, Curve, relative
 from audio.lips import Lips, motion_of
 from audio.mouth_shape import N_CONTROLS
@@ -301,6 +300,8 @@ def speaker_of(line: Line) -> Stage[AudioChunk, Motion]:
         return ByPhones(line.phones)
     if line.transcript is None:
         return Lips()
+    from audio.align import align
+
     speech = line.speech
     pcm = whole(read_speech(speech.path, speech.start, speech.end))
     return Lips(phones=align(pcm, line.transcript, line.language or "en-us"))

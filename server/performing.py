@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +19,13 @@ from perfcap.capture import Chooser, Perform, Performer, Track, blend
 from perfcap.face import FaceFinder
 from runtime.records import Cue, Motion, Shot
 from synth.camera import Move, VirtualCamera
+from synth.diffusion.renderer import DiffusionOptions, DiffusionRenderer
 from synth.retarget import Retarget, RetargetOptions
 from synth.rig import Character
 from synth.warp import WarpRenderer
+
+if TYPE_CHECKING:
+    from synth.diffusion.pipeline import GuidePipeline
 
 LEARN = (8, 45, 240)  # faces seen after which the performer's neutral is looked at again
 CHANGE_S = 0.6  # how long going over to a better neutral, or to another view, takes
@@ -129,6 +134,10 @@ class LiveCamera(VirtualCamera):
         """Go over to another view; None is the picture as it is. `view` lasts one second."""
         self._next = view
 
+    def take_over(self, other: LiveCamera) -> None:
+        """Be where another one is, that films the same character."""
+        self._view, self._next, self._gone, self._last = other._view, other._next, other._gone, other._last
+
     @property
     def is_away(self) -> bool:
         """Whether it films anything but the picture as it is."""
@@ -161,12 +170,16 @@ class LiveCamera(VirtualCamera):
 
 
 class Showing:
-    """Seen -> the character's pictures; at rest until a face has been seen."""
+    """Seen -> the character's pictures, painted over where there is a painter; at rest until a face has been seen."""
 
-    def __init__(self, character: Character, intensity: float = 3.0) -> None:
+    def __init__(self, character: Character, intensity: float = 3.0, *, painter: GuidePipeline | None = None) -> None:
         self.character = character
         self._camera = LiveCamera(character)
-        self._renderer = WarpRenderer(character, self._camera)
+        self._renderer: WarpRenderer | DiffusionRenderer = (
+            WarpRenderer(character, self._camera)
+            if painter is None
+            else DiffusionRenderer(character, painter, DiffusionOptions(chunk=1), self._camera)
+        )
         self._intensity = intensity
         self._learned: Learned | None = None
         self._retarget: Retarget | None = None
@@ -191,6 +204,8 @@ class Showing:
         """Go on where another one is, with what it knew of the performer."""
         self._intensity = other._intensity
         self._learned = other._learned
+        if self.character is other.character:
+            self._camera.take_over(other._camera)
         if self._learned is not None:
             self._retarget = self._to(self._learned)
 
@@ -213,7 +228,8 @@ class Showing:
     def draw(self, motion: Motion) -> NDArray[np.uint8]:
         """The character [H, W, 3] with a Motion in its own terms."""
         self._camera.at(motion.time)
-        return np.asarray(self._renderer.render(Cue(time=motion.time, motion=motion)).rgb, np.uint8)
+        (shot,) = self._renderer.push(Cue(time=motion.time, motion=motion))
+        return np.asarray(shot.rgb, np.uint8)
 
     @property
     def opacity(self) -> NDArray[np.uint8]:

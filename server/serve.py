@@ -11,11 +11,11 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from runtime.errors import InputError
 from server.logs import Style, tell
-from server.wire import MAX_MESSAGE
+from server.wire import MAX_MESSAGE, Renderer
 
 if TYPE_CHECKING:
     from audio.voice import Voice
@@ -39,6 +39,8 @@ class ServeOptions:
     vtube_studio: bool = False  # whether it goes to VTube Studio on this machine
     virtual_camera: bool = False  # whether its pictures go to a virtual camera of this machine
     voice_command: str | None = None  # a program that says texts, instead of espeak; see audio.voice.CommandVoice
+    renderer: Renderer = "warp"  # what draws where a client does not say
+    weights: str | None = None  # of the diffusion renderer, as for an act; packaged ones without
     workers: int = 1  # tasks worked on at once; 0 only takes them
     executor: Literal["local", "ray"] = "local"  # who works on them: processes of this machine, or a cluster
     database: str | None = None  # a URL, instead of SQLite in the data folder
@@ -51,6 +53,8 @@ class ServeOptions:
             raise ValueError(f"port is {self.port}, wanted 0 to 65535")
         if self.log not in ("text", "json"):
             raise ValueError(f"log is {self.log!r}, wanted text or json")
+        if self.renderer not in get_args(Renderer):
+            raise ValueError(f"renderer is {self.renderer!r}, wanted {' or '.join(get_args(Renderer))}")
         if self.workers < 0:
             raise ValueError(f"workers is {self.workers}, wanted 0 or more")
         if self.executor not in ("local", "ray"):
@@ -63,6 +67,7 @@ def serve(options: ServeOptions, *, quiet: bool = False) -> None:
     """Serve until a signal; raises InputError where the address cannot be had."""
     from server.cast import Cast
     from server.house import House
+    from server.painting import open_painting
 
     sender = None
     if options.vmc is not None:
@@ -74,6 +79,7 @@ def serve(options: ServeOptions, *, quiet: bool = False) -> None:
         from server.virtual_camera import CameraForm, CameraOut
 
         camera = CameraOut(CameraForm())
+    painting = open_painting(options.weights, wanted=options.renderer == "diffusion")
     listening = listen(options.host, options.port)
     try:
         options.data.mkdir(parents=True, exist_ok=True)
@@ -82,7 +88,10 @@ def serve(options: ServeOptions, *, quiet: bool = False) -> None:
     tell(options.log, quiet=quiet)
     address = f"http://{options.host}:{listening.getsockname()[1]}"
     service, pool = _service(options, address, quiet)
-    house = House(Cast(options.data), origins=frozenset(options.origins), voice=_voice(options))
+    house = House(
+        Cast(options.data), origins=frozenset(options.origins), voice=_voice(options), painting=painting,
+        renderer=options.renderer,
+    )  # fmt: skip
     if sender is not None:
         house.outputs.append(sender)
     if camera is not None:

@@ -208,11 +208,11 @@ class SpeakingSession(LiveSession):
 
     def _keep_to_character(self) -> None:
         """Another character, or intensity, begins with the next moment; the sound of those held back is not lost."""
-        wanted = (self.showing.character, self.showing.intensity)
-        if self._said_by != wanted:
+        character, intensity = self.showing.character, self.showing.intensity
+        if self._said_by[0] is not character or self._said_by[1] != intensity:
             for own in self._says.flush():
                 self._sound_until(own.time)
-            self._said_by, self._says = wanted, Says(*wanted)
+            self._said_by, self._says = (character, intensity), Says(character, intensity)
 
     def _draw(self, motion: Motion, due: float) -> None:
         at = self._sound_until(motion.time)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import islice, repeat
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +30,7 @@ from perfcap.performance import PerformanceReader
 from perfcap.texture import TextureTracker
 from runtime.errors import InputError
 from runtime.records import Motion
-from runtime.video import VideoReader, keyframe_times, read_at
+from runtime.video import Frame, VideoReader, keyframe_times, read_at
 
 T = TypeVar("T")
 DONE: Any = object()
@@ -38,7 +38,7 @@ DONE: Any = object()
 AHEAD = 100  # frames captured before the first is handed on, to know the performer by
 SAMPLED = 40  # key frames looked at from the rest of the clip
 N_CROWD = 4  # faces looked for when the user chooses among several
-INDEXED = (".mp4", ".m4v", ".mov")  # kinds of file that say themselves how long their pictures last
+INDEXED = (".mp4", ".m4v", ".mov", ".mkv", ".webm")  # kinds of file that say themselves how long pictures last
 RIVAL = 0.5  # of the largest face: one at least so large might be the performer as well
 
 
@@ -137,8 +137,18 @@ class Take:
     size: tuple[int, int] | None  # px, of the actor's picture
 
 
-def open_take(path: Path, options: TakeOptions, tally: Tally, *, pictures: bool = False) -> Take:
-    """A performance from a video or a captured `.npz`; its times count from `options.start`."""
+def open_take(
+    path: Path,
+    options: TakeOptions,
+    tally: Tally,
+    *,
+    pictures: bool = False,
+    tells: Literal["expression", "face"] = "expression",
+) -> Take:
+    """A performance from a video or a captured `.npz`; its times count from `options.start`.
+
+    One that tells the face alone costs less; where a profile ranges expressions, they are told all the same.
+    """
     profile = PerformerProfile.load(options.profile) if options.profile is not None else None
     with tally.during("survey"):
         if path.suffix.lower() == ".npz":
@@ -147,7 +157,7 @@ def open_take(path: Path, options: TakeOptions, tally: Tally, *, pictures: bool 
             if profile is not None:
                 raise InputError(f"{path} is captured already; wanted a video for --profile {options.profile}")
             return _from_file(path, options)
-        return _from_video(path, options, tally, profile, pictures)
+        return _from_video(path, options, tally, profile, pictures, tells if profile is None else "expression")
 
 
 def _from_file(path: Path, options: TakeOptions) -> Take:
@@ -183,20 +193,31 @@ def _from_file(path: Path, options: TakeOptions) -> Take:
 
 
 def _from_video(
-    path: Path, options: TakeOptions, tally: Tally, profile: PerformerProfile | None, pictures: bool
+    path: Path,
+    options: TakeOptions,
+    tally: Tally,
+    profile: PerformerProfile | None,
+    pictures: bool,
+    tells: Literal["expression", "face"],
 ) -> Take:
     reader = VideoReader(path, options.start, options.end, pixels="stored")
     finder = MediaPipeFaces(n_faces=1 if options.face is None else N_CROWD)
     texture = TextureTracker()
     track = Track(finder, Chooser(options.face or "largest"), texture)
 
+    def found() -> Iterator[tuple[Frame, list[FaceMesh]]]:
+        for frame in ahead(tally.timed("decode", reader), 4):
+            with tally.during("find"):
+                faces = finder.find(frame.rgb)
+            yield frame, faces
+
     def sightings() -> Iterator[Sighting]:
         with reader, closing(finder):
             shown: Fraction | None = None
-            for frame in ahead(tally.timed("decode", reader), 4):
+            for frame, faces in ahead(found(), 2):
                 with tally.during("capture"):
-                    found = track.push(frame)
-                yield from found
+                    sighting = track.see(frame, faces)
+                yield sighting
                 shown = frame.time + frame.duration
             if options.end is None and shown is not None:
                 _want_whole(reader, shown)
@@ -225,12 +246,12 @@ def _from_video(
         crowd.look(known[0].time)
         crowd.want_one()
     performer = survey(known) if profile is None else Performer(profile.neutral)
-    measured = Perform(performer, smooth=None)
+    measured = Perform(performer, tells=tells, smooth=None)
     moments = [m for s in known for m in measured.push(s)]
     start = options.start or Fraction(0)
 
     def perform() -> Iterator[Motion]:
-        stage = Perform(performer)
+        stage = Perform(performer, tells=tells)
         while first:
             yield from stage.push(first.popleft())
         for sighting in stream:
@@ -267,12 +288,13 @@ def _expected(reader: VideoReader, options: TakeOptions) -> int | None:
 
 def _want_whole(reader: VideoReader, shown: Fraction) -> None:
     """Raise where a file whose index tells its length breaks off long before. `shown` is when the last frame ends."""
-    if reader.duration is None or reader.path.suffix.lower() not in INDEXED:
+    length = reader.own_duration
+    if length is None or reader.path.suffix.lower() not in INDEXED:
         return
-    missing = reader.origin + reader.duration - shown
-    if missing > max(reader.duration / 10, 3 / reader.rate):
+    missing = reader.origin + length - shown
+    if missing > max(length / 10, 3 / reader.rate):
         raise InputError(
-            f"{reader.path} breaks off {float(shown):.2f} s into {float(reader.duration):.2f} s; "
+            f"{reader.path} breaks off {float(shown):.2f} s into {float(length):.2f} s; "
             f"wanted a whole video, or --end {float(shown):.2f} to make do"
         )
 

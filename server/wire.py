@@ -68,6 +68,7 @@ class Media:
 # What moves the character: pictures of a performer; the sound of a microphone; sound or text that a program pushes,
 # whose sound comes back with the pictures.
 Driver = Literal["camera", "microphone", "speech"]
+Renderer = Literal["warp", "diffusion"]  # what draws the character
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,7 @@ class Hello:
     character: str | None
     reply: Kind  # how pictures are to come back
     driver: Driver = "camera"
+    renderer: Renderer | None = None  # None takes the server's own, or goes on with the session's
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,7 @@ class Control:
         "say",
         "interrupt",
         "keyframe",
+        "renderer",
     ]
     value: str | float | bool | None = None
 
@@ -103,7 +106,7 @@ class Control:
 _WANTED: dict[str, Any] = {
     "character": str, "intensity": (int, float), "camera": str, "mirror": bool, "pause": bool, "calibrate": None,
     "reset": None, "stats": None, "say": str, "interrupt": None,
-    "keyframe": None,
+    "keyframe": None, "renderer": str,
 }  # fmt: skip
 
 
@@ -163,7 +166,16 @@ def read_hello(text: str) -> Hello:
     drivers: dict[str, Driver] = {name: name for name in get_args(Driver)}
     if not isinstance(driver, str) or driver not in drivers:
         raise WireError(Close.MALFORMED, f"hello asks for a driver other than {', '.join(drivers)}")
-    return Hello(_name(value, "session"), _name(value, "character"), replies[reply], drivers[driver])
+    renderer = None if value.get("renderer") is None else as_renderer(value["renderer"])
+    return Hello(_name(value, "session"), _name(value, "character"), replies[reply], drivers[driver], renderer)
+
+
+def as_renderer(given: object) -> Renderer:
+    """A renderer's name; raises WireError for any other."""
+    renderers: dict[object, Renderer] = {name: name for name in get_args(Renderer)}
+    if not isinstance(given, str) or given not in renderers:
+        raise WireError(Close.MALFORMED, f"a renderer is asked for other than {', '.join(get_args(Renderer))}")
+    return renderers[given]
 
 
 def _name(value: dict[str, Any], field: str) -> str | None:
@@ -193,6 +205,8 @@ def read_control(text: str) -> Control:
         if not 1 <= given <= 5:  # so NaN and integers of any length as well
             raise WireError(Close.MALFORMED, "intensity is not a number from 1 to 5")
         return Control("intensity", float(given))
+    if action == "renderer":
+        return Control("renderer", as_renderer(given))
     return Control(action, given)
 
 

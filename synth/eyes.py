@@ -29,6 +29,11 @@ from synth.rig import LEFT_CREASE, RIGHT_CREASE, Character, Skin, eye_rows, smoo
 
 LUMA = np.array((0.299, 0.587, 0.114), np.float32)
 BALL_LIT = 0.8  # of the way from the white that a picture shows to its skin's light: the middle of the ball has that
+BALL = 0.35  # of an eye's width, how far an iris is from the middle of its ball (10.5 mm of 30)
+WHITEST = 75  # percentile of the white that a picture shows between lids, corners and iris: nothing of it is lighter
+LID_SHADE, CORNER_SHADE = 0.2, 0.16  # share of the ball's light that the upper lid and the corners take
+LID_REACH = 0.07  # of the eye's width, how far down the lid's shadow falls to a third
+ASIDE = 0.9  # of that, the farthest aside that an iris is drawn turned for
 LINE = 0.5  # of the lid's light, at most: shut lashes are darker than an open lid's
 FINE = 4  # sub-pixel factor of masks (OpenCV's fixed-point shift is 2 bits)
 
@@ -131,9 +136,9 @@ class Eye:
         clean = cv2.erode(inside, np.ones((2 * rim + 1, 3), np.uint8))  # lashes darken the lids' edge
         grid = np.stack(np.meshgrid(np.arange(part.shape[1]), np.arange(part.shape[0])), -1) + 0.5
         from_iris = np.linalg.norm(grid - (centre - self.offset), axis=-1).astype(np.float32)
-        white = self._white(part, clean * (from_iris > 1.18 * self._radius), inside)
+        white, brightest = self._white(part, clean * (from_iris > 1.18 * self._radius), inside)
         # The eye without its iris, where `offset` is its first pixel's place in the picture.
-        self.sclera = self._lit(white, part, inside, from_iris / self._radius)
+        self.sclera = self._lit(white, brightest, from_iris / self._radius)
         self._iris = self._disc(part, clean, centre - self.offset)
         self._lid = self._bare(part, points, inside)
         self._line = self._lash_colour(part, skin.points)
@@ -151,43 +156,33 @@ class Eye:
 
     def _white(
         self, part: NDArray[np.uint8], known: NDArray[np.float32], inside: NDArray[np.float32]
-    ) -> NDArray[np.uint8]:
-        """The eye without its iris [h, w, 3]; where the picture shows none of it, a light grey of the skin's light."""
-        luma = part.astype(np.float32) @ np.array((0.299, 0.587, 0.114), np.float32)
-        enough = known.sum() > 0.08 * self._width**2 * 0.3
-        if enough:
-            seen = luma[known > 0.5]
-            level = np.percentile(seen, 60) if seen.size else 0.0
-            known = known * (luma >= 0.85 * level)  # corners, lashes and liner are not sclera
+    ) -> tuple[NDArray[np.uint8], float]:
+        """The eye without its iris [h, w, 3], and how light it may be; where the picture shows none, a light grey."""
+        luma = part.astype(np.float32) @ LUMA
+        # A few bright pixels must not make an eye shine: it is no lighter than the skin around it, or what is surely white.
+        around = luma[inside < 0.1]
+        brightest = float(np.percentile(around, 75)) if around.size else 255.0
+        seen = luma[known > 0.5]
+        if known.sum() > 0.08 * self._width**2 * 0.3 and seen.size:
+            known = known * (luma >= 0.85 * np.percentile(seen, 60))  # corners, lashes and liner are not sclera
+            brightest = max(brightest, float(np.percentile(seen, WHITEST)))
         if known.sum() < 6:
-            skin = part[inside < 0.1].reshape(-1, 3).astype(np.float32)
-            light = float(np.percentile(skin @ np.array((0.299, 0.587, 0.114), np.float32), 70)) if skin.size else 150.0
-            tone = skin.mean(0) if skin.size else np.full(3, light, np.float32)
+            light = float(np.percentile(around, 70)) if around.size else 150.0
+            tone = part[inside < 0.1].mean(0) if around.size else np.full(3, light, np.float32)
             colour = np.clip(0.75 * light * 1.1 + 0.25 * tone, 0, 255)
-            return np.broadcast_to(colour.astype(np.uint8), part.shape).copy()
+            return np.broadcast_to(colour.astype(np.uint8), part.shape).copy(), brightest
         white = fill(part, known.astype(np.float32)).astype(np.float32)
-        # A few bright pixels of skin must not make an eye shine: it is no lighter than the skin around it.
-        brightest = np.percentile(luma[inside < 0.1], 75) if (inside < 0.1).any() else 255.0
-        own = white @ np.array((0.299, 0.587, 0.114), np.float32)
-        return np.asarray(white * np.minimum(1, brightest / np.maximum(own, 1))[..., None], np.uint8)
+        capped = white * np.minimum(1, brightest / np.maximum(white @ LUMA, 1))[..., None]
+        return np.asarray(capped, np.uint8), brightest
 
-    def _lit(
-        self,
-        white: NDArray[np.uint8],
-        part: NDArray[np.uint8],
-        inside: NDArray[np.float32],
-        from_iris: NDArray[np.float32],
-    ) -> NDArray[np.uint8]:
+    @staticmethod
+    def _lit(white: NDArray[np.uint8], brightest: float, from_iris: NDArray[np.float32]) -> NDArray[np.uint8]:
         """The white [h, w, 3] as bright as it is where the iris was: the corners that a picture shows lie in shade.
 
         `from_iris` [h, w] is the distance from the iris' middle in its radii.
         """
-        skin = part[inside < 0.1]
-        if not len(skin):
-            return white
         luma = white @ LUMA
-        bright = float(np.percentile(skin @ LUMA, 75))
-        gain = 1 + BALL_LIT * np.maximum(bright / np.maximum(luma, 1) - 1, 0)
+        gain = 1 + BALL_LIT * np.maximum(brightest / np.maximum(luma, 1) - 1, 0)
         share = (1 - smoothstep(from_iris, 0.7, 1.9))[..., None]
         pale = white + 0.5 * (luma[..., None] - white) * share
         return np.asarray(np.clip(pale * (1 + (gain[..., None] - 1) * share), 0, 255), np.uint8)
@@ -355,7 +350,8 @@ class Eye:
         layer = self._sample(self.sclera, turn, middle(corners) - origin, middle(self._corners) - self.offset, size)
         layer = layer.astype(np.float32)
         half = np.full(2, self._iris.shape[0] / 2, np.float32)
-        iris = self._sample(self._iris, turn / self._iris_scale, iris_at - origin, half, size)
+        seen = turn @ self._seen_aside(self._in_eye(iris_at, corners)) / np.float32(self._iris_scale)
+        iris = self._sample(self._iris, seen, iris_at - origin, half, size)
         layer += (iris[..., :3] - layer) * (iris[..., 3:] / 255)
         # The upper lid and its lashes throw a shadow on the ball; the corners lie deeper.
         width = float(np.linalg.norm(corners[1] - corners[0]))
@@ -365,10 +361,20 @@ class Eye:
             xs, top[order, 0], top[order, 1]
         )
         across = np.abs(xs - corners[:, 0].mean()) / max(width / 2, 1e-6)
-        shade = 1 - 0.32 * np.exp(-np.maximum(under_lid, 0) / (0.07 * width)) - 0.16 * np.clip(across, 0, 1) ** 3
+        shade = (
+            1
+            - LID_SHADE * np.exp(-np.maximum(under_lid, 0) / (LID_REACH * width))
+            - CORNER_SHADE * np.clip(across, 0, 1) ** 3
+        )
         layer *= shade[..., None].astype(np.float32)
         mask = self._soft(polygon((size[1], size[0]), np.concatenate((top[:-1], bottom[:0:-1])) - origin), 0.02)
         canvas.lay(x0, y0, layer, mask * share)
+
+    def _seen_aside(self, off: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What a glance makes of the picture's iris [2, 2]: the farther aside on its ball, the narrower it is seen."""
+        x = (self._corners[1] - self._corners[0]) / self._width
+        frame = np.array(((x[0], -x[1]), (x[1], x[0])), np.float32)
+        return frame @ _narrowed(off) @ np.linalg.inv(_narrowed(self._iris_off)) @ frame.T
 
     def _growth(self, corners: NDArray[np.float32]) -> float:
         return float(np.linalg.norm(corners[1] - corners[0])) / max(self._width, 1e-6)
@@ -421,6 +427,14 @@ def iris_share(
     step[n < 8] = 0
     best, usual = float(step.max()), float(step[np.abs(radii[2:-2] - 1).argmin()])
     return float(radii[2:-2][step.argmax()]) if best > max(30.0, 1.2 * usual) else 1.0
+
+
+def _narrowed(off: NDArray[np.float32]) -> NDArray[np.float32]:
+    """How a disc on the eye's ball is seen [2, 2] whose middle is `off` from the eye's, in widths of the eye."""
+    aside = float(np.linalg.norm(off))
+    sine = min(aside / BALL, ASIDE)
+    way = off / np.float32(max(aside, 1e-6))
+    return np.asarray(np.eye(2) + (np.sqrt(1 - sine**2) - 1) * np.outer(way, way), np.float32)
 
 
 def ramp(x: float, low: float, high: float) -> float:

@@ -18,6 +18,7 @@ from perfcap.landmarks import INNER_LIPS, INNER_LIPS_LOWER, INNER_LIPS_UPPER, LI
 from runtime.records import N_FACE, Cue, Motion, Shot
 from synth.camera import VirtualCamera
 from synth.eyes import EYES, Eye, curve, opening, polygon
+from synth.glasses import Glasses, find_glasses, without
 from synth.mouth import Interior, MouthInterior, MouthPalette, palette_from_picture
 from synth.raster import FAR, Canvas, lay_over, rasterise
 from synth.rig import FIRST_GRID, LASHES, NECK, Character, lid_rows, smoothstep
@@ -178,6 +179,11 @@ class WarpRenderer:
 
         self.character = character
         self._camera = camera
+        worn = find_glasses(character.rgb, character.landmarks)
+        self._glasses: Glasses | None = None
+        if worn is not None:
+            self._glasses = Glasses(character.rgb, worn, character.camera, character.head, character.face)
+            character = replace(character, rgb=self._glasses.clean, person=without(character.person, worn))
         skin = character.skin
         self._skin = skin
         grid = skin.points[FIRST_GRID:]
@@ -187,13 +193,15 @@ class WarpRenderer:
         low, high = np.floor(grid.min(0)).astype(int), np.ceil(grid.max(0)).astype(int)
         self._x0, self._y0, self._x1, self._y1 = (int(v) for v in (*low, *high))  # nothing moves outside
         part = (slice(self._y0, self._y1), slice(self._x0, self._x1))
-        self._opacity = (character.alpha * 255 + 0.5).astype(np.uint8)
-        texture = np.dstack((character.person[part], self._opacity[part]))
+        opacity = (character.alpha * 255 + 0.5).astype(np.uint8)
+        texture = np.dstack((character.person[part], opacity[part]))
         # Bilinear sampling of a picture twice as fine is nearly as sharp as bicubic and several times as fast.
         self._fine = 2 if texture.shape[0] * texture.shape[1] <= FINE_PX else 1
         self._texture = cv2.resize(texture, None, fx=self._fine, fy=self._fine, interpolation=cv2.INTER_LANCZOS4)
-        self._behind = np.ascontiguousarray(character.behind[part])
+        self._bare, self._around = character.rgb.copy(), opacity.copy()  # the person taken out of what moves
+        self._bare[part], self._around[part] = character.behind[part], 0
         self._triangles = skin.triangles[shows(skin.points - low.astype(np.float32), skin.triangles, texture[..., 3])]
+        self._drawn = np.unique(self._triangles)
         self._source = (skin.points - low.astype(np.float32)) * np.float32(self._fine)
         self._eyes = [Eye(character, parts, skin) for parts in EYES]
         self._mouth = Mouth(character)
@@ -242,30 +250,39 @@ class WarpRenderer:
 
     def draw(self, motion: Motion) -> Drawn:
         """One picture and what is known of it, before any camera films it."""
-        corner = np.array((self._x0, self._y0), np.float32)
         target, depth = self.vertices(motion.head, motion.face)
-        over = self._person(target - corner, depth)
-        view = self._behind.copy()
+        part, over = self._person(target, depth)
+        rgb, opacity = self._bare.copy(), self._around.copy()
+        view = rgb[part].copy()
         lay_over(view, over)
-        part = (slice(self._y0, self._y1), slice(self._x0, self._x1))
-        rgb, opacity = self.character.rgb.copy(), self._opacity.copy()
         rgb[part], opacity[part] = view, over[..., 3]
         canvas = Canvas(rgb, np.zeros_like(opacity))
         landmarks = self.character.camera.project(place(motion.head, motion.face))
         self._mouth.draw(canvas, landmarks, motion)
         for eye in self._eyes:
             eye.draw(canvas, landmarks, target)
+        if self._glasses is not None:
+            self._glasses.draw(canvas, landmarks, motion)
         return Drawn(rgb, opacity, canvas.painted, target, depth, landmarks)
 
-    def _person(self, target: NDArray[np.float32], depth: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """The person in the moving part of the picture [h, w, 4], with their opacity."""
+    def _person(
+        self, target: NDArray[np.float32], depth: NDArray[np.float32]
+    ) -> tuple[tuple[slice, slice], NDArray[np.uint8]]:
+        """The part of the picture that the person is in, and them in it [h, w, 4], with their opacity."""
         import cv2
 
-        sampling = np.full((*self._behind.shape[:2], 2), OUTSIDE, np.float32)
+        low, high = (self._x0, self._y0), (self._x1, self._y1)
+        reach = target[self._drawn]
+        x0, y0 = (int(v) for v in np.clip(np.floor(reach.min(0)), low, high))
+        x1, y1 = (int(v) for v in np.clip(np.ceil(reach.max(0)), low, high))
+        sampling = np.full((y1 - y0, x1 - x0, 2), OUTSIDE, np.float32)
         nearest = np.full(sampling.shape[:2], FAR, np.float32)
-        rasterise(target, self._source, depth, self._triangles, sampling, nearest)
-        over = cv2.remap(self._texture, sampling, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
-        return np.asarray(over, np.uint8)
+        over = np.zeros((*nearest.shape, 4), np.uint8)
+        if nearest.size:
+            corner = np.array((x0, y0), np.float32)
+            rasterise(target - corner, self._source, depth, self._triangles, sampling, nearest)
+            cv2.remap(self._texture, sampling, None, cv2.INTER_LINEAR, over, cv2.BORDER_CONSTANT)
+        return (slice(y0, y1), slice(x0, x1)), over
 
 
 def shows(points: NDArray[np.float32], triangles: NDArray[np.int32], opacity: NDArray[np.uint8]) -> NDArray[np.bool_]:

@@ -70,7 +70,10 @@ def test_a_module_is_named_after_what_it_does(name: str) -> None:
 
 # Training scripts run by hand on machines that have what they need; they may say so in their first lines.
 # So may the files that are torch modules themselves, which their users import when they first need one.
-OF_TORCH = {f"synth.diffusion.{name}" for name in ("model", "scheduler", "pipeline", "detail")}
+OF_TORCH = {
+    *(f"synth.diffusion.{name}" for name in ("model", "scheduler", "pipeline", "detail", "together")),
+    "synth.wan_animate.pipeline",
+}
 IMPORTED = [n for n in MODULES if ".training" not in n and not n.endswith("__main__") and n not in OF_TORCH]
 
 

@@ -1,7 +1,7 @@
 """A long act in parts: captured once from end to end, rendered beside each other, joined without a seam.
 
 Capture remembers (who is followed, what is smoothed), so it stays in one piece, and everybody renders from
-what it wrote: one performer, one anchor, the same Motion to the bit. Rendering remembers nothing from picture
+what it wrote: one performer, one anchor, the same Motion to the bit. The warp remembers nothing from picture
 to picture, so a part is exactly that stretch of the whole; the sound is laid under the joined picture once.
 """
 
@@ -39,14 +39,15 @@ class Stretch:
 def can_split(order: Order) -> bool:
     """Whether a stretch of the result depends on nothing outside of it, and the file can be joined of packets.
 
-    A moving camera and an even rate count from the beginning of what they are given, and the actor's own
-    picture is not in a captured take: such acts are done whole. So are dubs, whose plan is one search over all.
+    A moving camera and an even rate count from the beginning of what they are given, a network remembers what it
+    painted, and the actor's own picture is not in a captured take: such acts are done whole. So are dubs, whose plan
+    is one search over all.
     """
     if not isinstance(order, ActOrder) or order.performance.suffix.lower() == ".npz":
         return False
     options = order.options
     kind = KINDS.get(order.suffix)
-    is_plain = not options.camera and options.fps is None and not options.side_by_side
+    is_plain = options.renderer == "warp" and not options.camera and options.fps is None and not options.side_by_side
     return is_plain and kind is not None and kind.encoder == "libx264"
 
 

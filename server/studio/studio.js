@@ -101,6 +101,14 @@ async function addPicture(file) {
   }
 }
 
+// The choice of renderers is shown where the server has more than one; the first is its own.
+async function loadRenderers() {
+  const names = await (await fetch("/v1/renderers")).json();
+  for (const option of [...$("renderer").options]) if (!names.includes(option.value)) option.remove();
+  $("renderer").value = names[0];
+  $("renderers").hidden = names.length < 2;
+}
+
 // Camera and stream
 
 async function start() {
@@ -170,7 +178,7 @@ function stop(text, isError = false) {
 
 function connect(inH264) {
   say("Connecting …");
-  const wire = state.wire = new Wire({ character: state.character, session, driver: $("driver").value, reply: inH264 ? "h264" : "jpeg" });
+  const wire = state.wire = new Wire({ character: state.character, session, driver: $("driver").value, reply: inH264 ? "h264" : "jpeg", renderer: $("renderer").value || undefined });
   if (inH264) {
     state.encoder = new Encoder((timeUs, unit) => wire.media(H264, timeUs, unit), () => {}); // what it cannot do goes as JPEG
     state.decoder = new Decoder(shown, () => wire.ask("keyframe"));
@@ -324,6 +332,7 @@ $("record").addEventListener("click", record);
 $("calibrate").addEventListener("click", calibrate);
 $("mirror").addEventListener("change", mirror);
 $("view").addEventListener("change", () => state.wire?.ask("camera", $("view").value));
+$("renderer").addEventListener("change", () => state.wire?.ask("renderer", $("renderer").value));
 $("intensity").addEventListener("input", () => {
   $("intensity-value").textContent = Number($("intensity").value).toFixed(1);
   state.wire?.ask("intensity", Number($("intensity").value));
@@ -357,4 +366,4 @@ window.addEventListener("online", () => state.wire?.hurry());
 for (const [id, path] of [["obs-cut-out", "/stage.html?cut_out=1&session="], ["obs-whole", "/stage.html?session="], ["mjpeg", "/v1/watch.mjpeg?session="]]) {
   $(id).href = $(id).textContent = `${location.origin}${path}${encodeURIComponent(session)}`;
 }
-loadCast().catch(() => say("The server does not answer. See that `understudy serve` runs, then load the page again.", true));
+Promise.all([loadCast(), loadRenderers()]).catch(() => say("The server does not answer. See that `understudy serve` runs, then load the page again.", true));

@@ -6,8 +6,8 @@ const AGAIN_MS = [100, 250, 500, 1000, 2000];
 const FINAL = [4400, 4403, 4409]; // trying again would end the same way
 
 export class Wire {
-  constructor({ character, session, driver = "camera", reply = "jpeg" }) {
-    Object.assign(this, { character, session, driver, reply });
+  constructor({ character, session, driver = "camera", reply = "jpeg", renderer }) {
+    Object.assign(this, { character, session, driver, reply, renderer });
     this.isReady = false;
     this.tries = 0;
     this.onready = this.onpicture = this.onsaid = this.onlost = () => {};
@@ -19,7 +19,7 @@ export class Wire {
     const scheme = location.protocol === "https:" ? "wss" : "ws";
     const socket = this.socket = new WebSocket(`${scheme}://${location.host}/v1/live`);
     socket.binaryType = "arraybuffer";
-    socket.onopen = () => socket.send(JSON.stringify({ type: "hello", version: VERSION, character: this.character, session: this.session, driver: this.driver, reply: this.reply }));
+    socket.onopen = () => socket.send(JSON.stringify({ type: "hello", version: VERSION, character: this.character, session: this.session, driver: this.driver, reply: this.reply, renderer: this.renderer }));
     socket.onmessage = ({ data }) => (typeof data === "string" ? this.said(JSON.parse(data)) : this.shown(data));
     socket.onclose = ({ code, reason }) => {
       if (socket !== this.socket || this.closed) return;
@@ -62,7 +62,7 @@ export class Wire {
   }
 
   ask(type, value) {
-    if (type === "character") this.character = value;
+    if (type === "character" || type === "renderer") this[type] = value;
     if (this.isOpen) this.socket.send(JSON.stringify(value === undefined ? { type } : { type, value }));
   }
 

@@ -59,6 +59,30 @@ def test_the_closures_of_an_english_text_are_where_the_voice_made_them() -> None
 
 @espeak
 @sphinx
+def test_of_two_ways_the_one_that_sounds_like_the_recording_is_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = EspeakVoice("en-gb", voice="m3", rate=150).speak(TEXT)
+    pcm = delayed(said)
+    right = followed(pcm, TEXT, "en-gb")
+    late = tuple(Phone(p.start + Fraction(1, 5), p.end + Fraction(1, 5), p.symbol) for p in right)
+    for sphinx_finds, espeak_finds in ((right, late), (late, right)):
+        monkeypatch.setattr(module, "recognised", lambda *_, found=sphinx_finds: found)
+        monkeypatch.setattr(module, "_followed", lambda *_, found=espeak_finds: found)
+        assert align(pcm, TEXT, "en-gb") == right
+
+
+@espeak
+@sphinx
+def test_what_espeak_s_reading_does_not_fit_is_left_to_pocketsphinx(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fits_not(*_: object) -> tuple[Phone, ...]:
+        raise InputError("the transcript does not fit")
+
+    said = EspeakVoice("en-us").speak("Good evening.")
+    monkeypatch.setattr(module, "_followed", fits_not)
+    assert "".join(p.symbol for p in spoken(align(said.pcm, "Good evening.", "en"))).startswith("g")
+
+
+@espeak
+@sphinx
 def test_pieces_of_a_long_recording_give_what_the_whole_gives(monkeypatch: pytest.MonkeyPatch) -> None:
     said = EspeakVoice("en-us", rate=150).speak(f"{TEXT} And then we all went home again.")
     text = f"{TEXT} And then we all went home again."

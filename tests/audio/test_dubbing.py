@@ -127,6 +127,23 @@ def test_sound_that_has_nothing_to_do_with_the_mouth_says_nothing_of_its_range()
     assert ranges(clip, times(150), other)[OPENING] == pytest.approx(ranges(clip, times(150), None)[OPENING], rel=0.15)
 
 
+def test_where_the_new_sound_is_the_clip_s_own_the_mouth_stays_as_it_was_filmed() -> None:
+    told, untold = waves(150, rate=3.0), 0.3 * waves(150, rate=0.7)  # of what a mouth does, sound tells a part
+    clip, own = footage(told + untold), speech(told)
+    assert dubbed(clip, own, own=own).share.max() < 0.01
+    half = np.concatenate((told[:75], waves(150, rate=2.1)[75:]))
+    share = dubbed(clip, speech(half), own=own).share
+    assert share[:60].max() < 0.05
+    assert share[90:].min() > 0.9
+
+
+def test_a_sound_that_is_not_this_mouth_s_leaves_none_of_it_as_it_was() -> None:
+    clip, strange = footage(waves(150, rate=3.0)), speech(waves(150, rate=1.37))
+    plan = dubbed(clip, strange, own=strange)
+    assert plan.share[10:140].min() > 0.5
+    assert np.corrcoef(plan.wanted[:, OPENING], waves(150, rate=1.37))[0, 1] > 0.9
+
+
 def test_frames_of_the_result_may_come_in_any_order_from_the_clip() -> None:
     clip = footage(np.zeros(50))
     order = np.concatenate((np.arange(50), np.arange(50)[::-1]))

@@ -4,11 +4,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from audio.footage import Motions, obstructed, watch
+from audio.cutout import Box
+from audio.footage import LOOK_EVERY, Footage, Look, Motions, obstructed, watch
 from audio.mouth_shape import OPENING
 from perfcap.face import FaceMesh
 from perfcap.head import Camera, place
@@ -33,12 +35,15 @@ def landmarks(jaw: float, x_m: float = 0.0, wide: float = 1.0) -> NDArray[np.flo
 
 
 @dataclass
-class Seen:
+class Shown:
+    """A frame that knows what is in it, and that it was looked at last."""
+
     time: Fraction
     faces: list[FaceMesh]
     planes: tuple[NDArray[Any], ...]
+    looked: list[tuple[Shown, Box, float]]  # shared by all frames of a clip: what was looked at, and how large
 
-    def small(self, longer_px: int) -> NDArray[np.uint8]:
+    def small(self, longer_px: int, box: Box | None = None) -> NDArray[np.uint8]:
         """Heads that are painted by who they are: a wide face is dark above, a narrow one below."""
         rgb = np.full((H, W, 3), 120, np.uint8)
         for found in self.faces:
@@ -47,17 +52,34 @@ class Seen:
             p = found.landmarks
             upper = (p[263, 0] - p[33, 0]) / (p[1, 1] - p[33, 1]) > upper_from()
             rgb[y0 - 30 : middle if upper else y1, x0:x1] = (60, 40, 20) if upper else (200, 150, 120)
-        return rgb
+        x0, y0, x1, y1 = box = box or (0, 0, W, H)
+        scale = min(1.0, longer_px / max(x1 - x0, y1 - y0))
+        self.looked.append((self, box, scale))
+        part: Any = cv2.resize(rgb[y0:y1, x0:x1], None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        return np.asarray(part, np.uint8)
 
 
 class Finder:
-    """Finds what the frame says is in it."""
+    """Finds so many of the faces that the frame looked at last has in the part looked at."""
 
-    def __init__(self, frames: list[Seen]) -> None:
-        self._found = iter([f.faces for f in frames])
+    def __init__(self, clip: list[Shown], most: int = 4) -> None:
+        self._looked = clip[0].looked
+        self._most = most
+        self.n_finds = self.n_forgotten = 0
 
     def find(self, rgb: NDArray[np.uint8]) -> list[FaceMesh]:
-        return next(self._found)
+        self.n_finds += 1
+        frame, (x0, y0, x1, y1), scale = self._looked[-1]
+        inside = [f for f in frame.faces if x0 <= f.centre[0] < x1 and y0 <= f.centre[1] < y1]
+        corner = np.array((x0, y0, 0), np.float32)
+        return [FaceMesh((f.landmarks - corner) * np.float32(scale)) for f in inside][: self._most]
+
+    def forget(self) -> None:
+        self.n_forgotten += 1
+
+
+def watched(clip: list[Shown], n_people: int = 4) -> list[Footage]:
+    return watch(clip, Look(Finder(clip), Finder(clip, 1)), n_people)
 
 
 def upper_from() -> float:
@@ -66,19 +88,45 @@ def upper_from() -> float:
     return float(np.mean([(p[263, 0] - p[33, 0]) / (p[1, 1] - p[33, 1]) for p in (narrow, wide)]))
 
 
-def frames(per_frame: list[list[NDArray[np.float32]]]) -> list[Seen]:
+def frames(per_frame: list[list[NDArray[np.float32]]]) -> list[Shown]:
     grey = (
         np.full((H, W), 120, np.uint8),
         np.full((H // 2, W // 2), 128, np.uint8),
         np.full((H // 2, W // 2), 128, np.uint8),
     )
-    return [Seen(Fraction(i, 25), [FaceMesh(p) for p in ps], grey) for i, ps in enumerate(per_frame)]
+    looked: list[tuple[Shown, Box, float]] = []
+    return [Shown(Fraction(i, 25), [FaceMesh(p) for p in ps], grey, looked) for i, ps in enumerate(per_frame)]
+
+
+def test_who_is_alone_is_looked_at_closely_and_others_who_come_are_found_soon() -> None:
+    alone, other = landmarks(0.0, -0.1), landmarks(0.0, 0.1, wide=1.15)
+    clip = frames([[alone] for _ in range(3 * LOOK_EVERY)] + [[alone, other] for _ in range(LOOK_EVERY + 2)])
+    several, one = Finder(clip), Finder(clip, 1)
+    look = Look(several, one)
+    seen = [look(frame) for frame in clip]
+    assert several.n_finds <= 3 + 2 + 2 * LOOK_EVERY
+    assert all(len(s.faces) == 1 and s.view.box != (0, 0, W, H) for s in seen[: 3 * LOOK_EVERY])
+    assert len(seen[-1].faces) == 2
+    assert seen[-1].view.box == (0, 0, W, H)
+    for each, frame in zip(seen, clip, strict=True):
+        for found, true in zip(each.faces, frame.faces, strict=False):
+            assert np.abs(each.view.in_frame(found.landmarks) - true.landmarks).max() < 0.1
+            assert np.abs(each.view.of_frame(true.landmarks) - found.landmarks).max() < 0.1
+
+
+def test_the_part_that_is_looked_at_follows_who_moves() -> None:
+    clip = frames([[landmarks(0.0, -0.15 + 0.3 * i / 40)] for i in range(40)])
+    one = Finder(clip, 1)
+    look = Look(Finder(clip), one)
+    boxes = [look(frame).view.box for frame in clip]
+    assert 1 < one.n_forgotten < 6
+    assert boxes[0][0] < boxes[-1][0]
 
 
 def test_a_mouth_s_opening_is_followed_frame_by_frame() -> None:
     jaws = 0.3 + 0.3 * np.sin(np.arange(60) / 5)
     clip = frames([[landmarks(float(j))] for j in jaws])
-    (footage,) = watch(clip, Finder(clip))
+    (footage,) = watched(clip)
     assert np.corrcoef(footage.said[:, OPENING], jaws)[0, 1] > 0.95
     assert len(footage.motions) == len(footage.bank.patches) == 60
     assert footage.free.min() == 1
@@ -86,7 +134,7 @@ def test_a_mouth_s_opening_is_followed_frame_by_frame() -> None:
 
 def test_frames_without_a_face_are_marked_and_are_not_in_the_bank() -> None:
     clip = frames([[landmarks(0.2)] if i % 3 else [] for i in range(30)])
-    (footage,) = watch(clip, Finder(clip))
+    (footage,) = watched(clip)
     assert len(footage.motions) == 30
     assert [i for i in range(30) if not footage.free[i]] == list(range(0, 30, 3))
     assert all(p.number % 3 for p in footage.bank.patches)
@@ -100,7 +148,7 @@ def test_two_people_are_kept_apart_when_they_are_found_in_another_order_and_afte
         return [left, right] if i % 3 else [right, left]
 
     clip = frames([two(i) for i in range(40)])
-    found = watch(clip, Finder(clip), n_people=2)
+    found = watched(clip, n_people=2)
     assert len(found) == 2
     moved = sorted(float(f.said[5:, OPENING].std()) for f in found)
     assert moved[0] < 0.01 < moved[1]
@@ -108,13 +156,13 @@ def test_two_people_are_kept_apart_when_they_are_found_in_another_order_and_afte
 
 def test_somebody_else_in_the_same_place_after_a_cut_is_somebody_else() -> None:
     clip = frames([[landmarks(0.3, wide=1.15 if i < 20 else 1.0)] for i in range(40)])
-    found = watch(clip, Finder(clip))
+    found = watched(clip)
     assert sorted(f.share_seen for f in found) == [0.5, 0.5]
 
 
 def test_a_clip_without_a_face_shows_nobody() -> None:
     clip = frames([[] for _ in range(5)])
-    assert watch(clip, Finder(clip)) == []
+    assert watched(clip) == []
 
 
 def test_motions_come_back_from_disk_as_they_went_in() -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from perfcap.capture import Chooser
 from perfcap.expression import template
-from perfcap.face import LOOK_EVERY, FaceMesh, MediaPipeFaces, SparingFaces
+from perfcap.face import FaceMesh, MediaPipeFaces
 from perfcap.landmarks import CHIN, NOSE_TIP, OUTER_EYES
 from runtime.errors import InputError
 from runtime.image import load_image
@@ -191,13 +191,3 @@ def test_every_one_of_several_paintings_in_a_row_is_found(names: tuple[str, ...]
     for other in others:
         row = beside(row, other)
     assert len(searcher.find_all(np.ascontiguousarray(row), 0.2)) == len(names)
-
-
-def test_others_who_come_are_found_though_they_are_not_always_looked_for(astronaut: Rgb) -> None:
-    alone = np.concatenate((astronaut, np.full_like(astronaut, 120)), 1)
-    both = np.concatenate((astronaut, astronaut[:, ::-1]), 1)
-    finder = SparingFaces(4)
-    assert [len(finder.find(alone)) for _ in range(4)] == [1] * 4
-    found = [len(finder.find(np.ascontiguousarray(both))) for _ in range(LOOK_EVERY + 4)]
-    finder.close()
-    assert found[-1] == 2

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import shutil
+import wave
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
+from perfcap.face import MediaPipeFaces
 from runtime.errors import InputError
+from runtime.image import save_image
 from runtime.records import N_EXPRESSION, N_LANDMARKS, Motion
 from runtime.video import VideoReader
 from server.act import ActOptions, act, at_rate
@@ -52,6 +56,33 @@ def test_fps_ratio_camera_and_the_actor_beside_go_together(portrait: Path, clip:
         actor = next(iter(reader)).rgb
     shown = frames[0].rgb[:, :720]
     assert np.abs(shown.mean((0, 1)) - actor.mean((0, 1))).max() < 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("width", "height", "face_share"), [(256, 256, 0.8), (3840, 2160, 0.06), (700, 2100, 0.25)])
+def test_faces_large_and_small_act_in_pictures_of_any_size(
+    width: int, height: int, face_share: float, portrait: Path, clip: Path, tmp_path: Path
+) -> None:
+    import cv2
+
+    data = pytest.importorskip("skimage.data", reason="scikit-image brings the face; pip install scikit-image")
+    head = np.ascontiguousarray(data.astronaut()[20:200, 120:300])  # its face is .65 of it wide
+    side = round(face_share / 0.65 * width)
+    rgb = np.full((height, width, 3), (90, 110, 130), np.uint8)
+    x, y = (width - side) // 2, max(0, (height - side) // 3)
+    head = np.asarray(cv2.resize(head, (side, side), interpolation=cv2.INTER_CUBIC))[: height - y, max(0, -x) :]
+    rgb[y : y + head.shape[0], max(0, x) : max(0, x) + head.shape[1]] = head[:, :width]
+    save_image(tmp_path / "picture.png", rgb)
+    made = render(tmp_path / "picture.png", clip, tmp_path / "out.mp4", end=Fraction(3, 25))
+    with VideoReader(made) as reader:
+        frames = [frame.rgb for frame in reader]
+    assert len(frames) == 3
+    assert all(frame.shape == rgb.shape for frame in frames)
+    if side < width:  # what is around the person is as it was
+        corner = (slice(-height // 8, None), slice(0, width // 8))
+        assert np.abs(frames[-1][corner].astype(int) - rgb[corner]).mean() < 4
+    (face,) = MediaPipeFaces(still=True).find(frames[-1])
+    assert abs(face.centre[0] - width / 2) < 0.5 * side
 
 
 def test_a_performance_without_pictures_has_no_actor_to_show(portrait: Path, clip: Path, tmp_path: Path) -> None:
@@ -123,6 +154,56 @@ def test_options_of_the_diffusion_renderer_are_not_for_the_warp() -> None:
         ActOptions(steps=2)
     with pytest.raises(ValueError, match="steps is 0, wanted 1 to 100"):
         ActOptions(renderer="diffusion", steps=0)
+
+
+@pytest.fixture(scope="module")
+def animate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of Wan-Animate's form, its numbers by chance."""
+    from tests.synth.wan_animate.tiny import save
+
+    return save(tmp_path_factory.mktemp("wan-animate"))
+
+
+def test_wan_animate_makes_every_frame_at_its_time_in_its_size_with_the_sound(
+    portrait: Path, clip: Path, animate: Path, tmp_path: Path
+) -> None:
+    from server.cli import run
+
+    noise = np.random.default_rng(0).normal(0, 3000, 44_100).astype("<i2")
+    with wave.open(str(tmp_path / "sound.wav"), "wb") as sound:
+        sound.setparams((1, 2, 44_100, 0, "NONE", ""))
+        sound.writeframes(noise.tobytes())
+    same = [str(portrait), str(clip), "--sound", str(tmp_path / "sound.wav"), "--fps", "24000/1001", "--quiet"]
+    assert run(["act", *same, "-o", str(tmp_path / "warp.mp4")]) == 0
+    small = ["--steps", "1", "--segment", "9", "--area", "1024", "--prompt", "dancing"]
+    own = ["--renderer", "wan-animate", "--weights", str(animate), *small, "--quantize", "fp8"]
+    assert run(["act", *same, *own, "-o", str(tmp_path / "made.mp4")]) == 0
+    with VideoReader(tmp_path / "made.mp4") as one, VideoReader(tmp_path / "warp.mp4") as other:
+        assert (one.width, one.height) == (other.width, other.height)
+        made, plain = list(one), list(other)
+    assert [f.time for f in made] == [f.time for f in plain]
+    assert len(made) == 24
+    assert np.abs(made[0].rgb.astype(int) - plain[0].rgb).mean() > 20, "nothing is learned yet, so nothing is alike"
+    assert samples(tmp_path / "made.mp4") == samples(tmp_path / "warp.mp4")
+
+
+def samples(path: Path) -> list[tuple[float, bytes]]:
+    """What a video's sound track says and when."""
+    with av.open(str(path)) as container:
+        return [(float(f.time), f.to_ndarray().tobytes()) for f in container.decode(audio=0)]
+
+
+def test_wan_animates_options_are_its_own_and_it_needs_its_weights(portrait: Path, clip: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="--renderer wan-animate brings no weights; wanted --weights FOLDER"):
+        ActOptions(renderer="wan-animate")
+    for renderer in ("warp", "diffusion"):
+        with pytest.raises(ValueError, match=f"--quantize are not for the {renderer}; wanted --renderer wan-animate"):
+            ActOptions(renderer=renderer, quantize="fp8")
+    with pytest.raises(ValueError, match="--quantize is 'q4'; wanted none, fp8, int8, nf4"):
+        ActOptions(renderer="wan-animate", weights="w", quantize="q4")
+    with pytest.raises(InputError, match="holds no weights; wanted Wan-Animate's as diffusers saves them"):
+        render(portrait, clip, tmp_path / "out.mp4", renderer="wan-animate", weights=str(tmp_path))
+    assert not list(tmp_path.iterdir())
 
 
 def test_options_that_cannot_be_are_refused_before_anything_is_read() -> None:

@@ -7,13 +7,14 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from websockets.asyncio.client import connect
 
 from runtime.errors import InputError
-from server.camera import Camera, _cast
+from server.camera import Camera, LiveOptions, _cast
 from server.cast import Cast
 from server.pictures import decode
 from server.wire import unpack
@@ -38,6 +39,16 @@ def test_a_character_is_a_picture_or_the_demo_s_by_name(tmp_path: Path) -> None:
     assert _cast(Cast(tmp_path), "astronaut") == "astronaut"
     with pytest.raises(InputError, match=r"nobody.png does not exist"):
         _cast(Cast(tmp_path), "nobody.png")
+
+
+@pytest.mark.parametrize(("options", "says"), [
+    ({"renderer": "oil"}, "renderer is 'oil', wanted warp or diffusion"),
+    ({"weights": "RUN"}, "--weights are not for the warp; wanted --renderer diffusion"),
+    ({"intensity": 9}, "intensity is 9, wanted 1 to 5"),
+])  # fmt: skip
+def test_options_that_cannot_be_are_refused(options: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        LiveOptions(character="astronaut", **options)
 
 
 @pytest.mark.slow

@@ -23,7 +23,7 @@ import synth.character
 from perfcap.performance import Performance
 from runtime.errors import InputError
 from runtime.sound import inspect_sound
-from runtime.video import VideoReader
+from runtime.video import VideoReader, VideoWriter
 from server.cli import run, seconds
 
 ROOT = Path(__file__).parents[2]
@@ -83,6 +83,18 @@ def _truncated(folder: Path) -> Path:
     return folder / "truncated.mp4"
 
 
+def _truncated_mkv(folder: Path) -> Path:
+    with (
+        VideoReader(folder / "clip.mp4") as clip,
+        VideoWriter(folder / "whole.mkv", clip.width, clip.height, clip.rate, force=True) as writer,
+    ):
+        for frame in clip:
+            writer.write(frame.rgb, frame.time)
+    whole = (folder / "whole.mkv").read_bytes()
+    (folder / "truncated.mkv").write_bytes(whole[: len(whole) // 2])
+    return folder / "truncated.mkv"
+
+
 def _headless(folder: Path) -> Path:
     whole = (folder / "clip.mp4").read_bytes()
     (folder / "headless.mp4").write_bytes(whole[:600])
@@ -115,6 +127,7 @@ def _foreign_npz(folder: Path) -> Path:
         (_empty, "is empty"),
         (_text, "holds text; wanted a video"),
         (_truncated, "breaks off"),
+        (_truncated_mkv, "breaks off"),
         (_headless, "is cut short: its index is missing; wanted a video"),
         (_sound, "holds sound only"),
         (_still, "is a still picture"),

@@ -115,7 +115,7 @@ def test_what_is_pushed_is_said_with_sound_and_picture_of_one_moment_at_one_time
         assert {m.time_us for m in client.pictures} <= {m.time_us for m in client.sounds}
         assert client.order == sorted(client.order)
 
-        session.cast(Showing(character))  # nor by another character
+        session.cast(Showing(replace(character, rgb=character.rgb[::-1])))  # nor by another character
         session.say("hello")
         n = len(client.sounds)
         client.until(lambda: len(client.sounds) > n + 2 * FPS)

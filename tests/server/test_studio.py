@@ -16,6 +16,7 @@ from typing import Any
 
 import av
 import cv2
+import httpx
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -497,3 +498,31 @@ def test_a_browser_that_hangs_is_killed(browser: Any) -> None:
     page = browser.new_page()
     with pytest.raises(TimeoutError, match="took longer than 2 s"), limited(2):
         page.evaluate("() => { while (true); }")
+
+
+def test_a_renderer_can_be_chosen_where_the_server_has_more_than_one(
+    browser: Any, server: Running, data: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("diffusers", reason="needs understudy[diffusion]")
+    from tests.synth.diffusion.network import pipeline
+
+    if httpx.get(f"http://{server.at}/v1/renderers").json() == ["warp"]:
+        with opened(browser, server.at) as studio:
+            assert not studio.page.is_visible("#renderer")
+    pipeline(64, steps=1).save_pretrained(tmp_path / "weights")
+    options = ("--weights", str(tmp_path / "weights"))
+    with serving(apart(data, tmp_path), options=options) as able, opened(browser, able.at) as studio:
+        studio.wait("() => !document.getElementById('renderers').hidden")
+        assert studio.page.evaluate("[...document.getElementById('renderer').options].map((o) => o.value)") == ["warp", "diffusion"]  # fmt: skip
+        studio.begin()
+        studio.sees(5)
+        assert "understudy_painted_total 0" in httpx.get(f"http://{able.at}/metrics").text
+        studio.page.select_option("#renderer", "diffusion")
+        studio.page.wait_for_timeout(500)
+        studio.sees(5)
+        studio.shot("painted")
+        assert "understudy_painted_total 0" not in httpx.get(f"http://{able.at}/metrics").text
+        studio.page.evaluate("window.dropped()")  # the connection that follows asks for the same
+        studio.page.wait_for_timeout(500)
+        studio.sees(3)
+        assert studio.page.input_value("#renderer") == "diffusion"

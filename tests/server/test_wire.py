@@ -62,11 +62,13 @@ def test_a_hello_says_who_comes_and_what_is_wanted() -> None:
     assert read_hello(hello()) == Hello(None, None, Kind.JPEG)
     assert read_hello(hello(session="a", character="hero", reply="webp")) == Hello("a", "hero", Kind.WEBP)
     assert read_hello(hello(driver="speech")).driver == "speech"
+    assert read_hello(hello(renderer="diffusion")).renderer == "diffusion"
 
 
 @pytest.mark.parametrize(("text", "says"), [
     ("{", "not JSON"), ("[]", "not an object"), ('{"type": 3}', "not an object"), ('{"type":"stats"}', "not a hello"),
     ('{"type":"hello","version":2}', "version 2"), (hello(reply="gif"), "jpeg, webp or h264"), (hello(reply=[1]), "jpeg, webp or h264"),
+    (hello(renderer="oil"), "renderer is asked for other than warp, diffusion"), (hello(renderer=[]), "renderer is asked for"),
     (hello(driver="cat"), "camera, microphone, speech"), (hello(driver=3), "driver other than"),
     (hello(session=""), "session is not a name"), (hello(character="a\nb"), "character is not a name"),
     (hello(character="x" * 201), "character is not a name"), ("[" * 100_000, "more than"), ("[" * 60_000, "not JSON"),
@@ -80,7 +82,8 @@ def test_a_malformed_hello_gets_a_reason(text: str, says: str) -> None:
 @pytest.mark.parametrize(("text", "control"), [
     ('{"type":"intensity","value":4}', Control("intensity", 4.0)), ('{"type":"mirror","value":true}', Control("mirror", True)),
     ('{"type":"stats"}', Control("stats")), ('{"type":"character","value":"hero"}', Control("character", "hero")),
-    ('{"type":"camera","value":"zoom:1.2"}', Control("camera", "zoom:1.2")), ('{"type":"calibrate","value":9}', Control("calibrate")),
+    ('{"type":"camera","value":"zoom:1.2"}', Control("camera", "zoom:1.2")),
+    ('{"type":"renderer","value":"diffusion"}', Control("renderer", "diffusion")), ('{"type":"calibrate","value":9}', Control("calibrate")),
 ])  # fmt: skip
 def test_controls_are_read(text: str, control: Control) -> None:
     assert read_control(text) == control
@@ -88,7 +91,7 @@ def test_controls_are_read(text: str, control: Control) -> None:
 
 @pytest.mark.parametrize("text", [
     '{"type":"intensity","value":9}', '{"type":"intensity","value":NaN}', '{"type":"intensity","value":true}',
-    '{"type":"intensity"}', '{"type":"mirror","value":1}', '{"type":"explode"}', '{"type":"camera","value":5}',
+    '{"type":"renderer","value":"oil"}', '{"type":"renderer"}', '{"type":"intensity"}', '{"type":"mirror","value":1}', '{"type":"explode"}', '{"type":"camera","value":5}',
     '{"type":"intensity","value":1' + "0" * 400 + "}", json.dumps({"type": "camera", "value": "x" * MAX_TEXT}), '"text"', "",
 ])  # fmt: skip
 def test_a_malformed_control_gets_a_reason(text: str) -> None:

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
 from perfcap.expression import basis, gaze_of, template
 from perfcap.face import MediaPipeFaces
-from perfcap.head import place
-from perfcap.landmarks import CHIN, INNER_LIPS_LOWER, INNER_LIPS_UPPER
+from perfcap.head import fit_head, place
+from perfcap.landmarks import CHIN, INNER_LIPS_LOWER, INNER_LIPS_UPPER, OUTER_EYES
 from perfcap.written import head_at, range_of_motion
 from runtime.records import ARKIT_INDEX, N_EXPRESSION, N_FACE, Cue, Motion
 from synth.retarget import Retarget, RetargetOptions
@@ -207,6 +208,34 @@ def test_odd_sizes_and_a_face_at_the_edge_perform(
     for x, y in ((30, 0), (-200, 0), (0, -500), (0, 0)):
         assert draw(renderer, moved(character, x, y)).shape == (height, width, 3)
     assert draw(renderer, performed(character, Fraction(2))).shape == (height, width, 3)
+
+
+@pytest.mark.parametrize("angles_deg", [(30, 0, 0), (-30, 0, 0), (0, 20, 0), (0, -20, 0), (0, 0, 30), (0, 0, -30)])
+def test_a_head_turned_far_is_seen_turned_with_nothing_torn(
+    angles_deg: tuple[int, int, int], hero: Character, renderer: WarpRenderer
+) -> None:
+    motion = own(hero)
+    head = head_at(*(math.radians(v) for v in angles_deg))
+    head[:3, :3] = head[:3, :3] @ motion.head[:3, :3]
+    head[:3, 3] = motion.head[:3, 3]
+    turned = replace(motion, head=head)
+    rgb = draw(renderer, turned)
+    finder = MediaPipeFaces(still=True)
+    (seen,) = finder.find(rgb)
+    finder.close()
+    drawn = renderer.draw(turned).landmarks[:N_FACE]
+    unit = float(np.linalg.norm(np.subtract(*hero.landmarks[list(OUTER_EYES), :2])))
+    off = np.linalg.norm(seen.landmarks[:N_FACE, :2] - drawn, axis=1) / unit
+    was = fit_head(hero.landmarks, hero.camera, template()).head
+    now = fit_head(seen.landmarks, hero.camera, template()).head
+    turn = np.degrees(Rotation.from_matrix(now[:3, :3] @ was[:3, :3].T).magnitude())
+    print(
+        f"{turn:.1f} degrees of {max(map(abs, angles_deg))}; landmarks {np.median(off):.3f} of the eyes' distance off"
+    )
+    assert abs(turn - max(map(abs, angles_deg))) < 8
+    assert np.median(off) < 0.08
+    # Where there was a person, there is one or what is behind them: no pixel is left undrawn.
+    assert (rgb.max(-1) > 0).mean() > 0.99 * (hero.rgb.max(-1) > 0).mean()
 
 
 @pytest.mark.parametrize("angles_deg", [(90, 0, 0), (180, 0, 0), (0, 80, 0), (0, 0, 180)])

@@ -92,7 +92,12 @@ def pictures(path: Path) -> list[NDArray[np.uint8]]:
 
 @pytest.mark.slow
 def test_a_long_act_in_parts_is_the_whole_though_a_worker_is_killed(
-    ray_cluster: str, face: Rgb, portrait: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ray_cluster: str,
+    face: Rgb,
+    portrait: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setenv("RAY_ADDRESS", ray_cluster)
     (tmp_path / "tariff.toml").write_text(TARIFF.replace("segment_s = 60", "segment_s = 1"))
@@ -121,7 +126,11 @@ def test_a_long_act_in_parts_is_the_whole_though_a_worker_is_killed(
     assert done is not None
     assert failed is not None
     assert killed, "no part was killed"
-    assert (done.state, done.attempts, done.failure) == (State.SUCCEEDED, 1, None)
+    # A killed part is no attempt of the whole. Ray itself sometimes aborts the process that asked for the part when its
+    # worker is killed in the act of answering ("Tried to complete task that was not pending"); that is one.
+    aborted = sum(record.getMessage() == "a worker died" for record in caplog.records)
+    assert (done.state, done.failure) == (State.SUCCEEDED, None)
+    assert done.attempts <= 1 + aborted
     assert (failed.state, failed.failure_code) == (State.FAILED, Code.BAD_INPUT)
     assert failed.failure is not None
     assert str(tmp_path) not in failed.failure

@@ -21,9 +21,13 @@ ACT = ActOrder(
 )  # fmt: skip
 ORDERS: list[Order] = [
     ACT,
+    ActOrder(
+        character=Path("a.png"), performance=Path("b.mp4"),
+        options=ActOptions(renderer="wan-animate", weights="w", steps=4, segment=33, offload="group"),
+    ),
     DubOrder(clip=Path("c.mp4"), options=DubOptions(audio=Path("d.wav"), crf=20), suffix=".mov"),
     CaptureOrder(video=Path("v.mp4"), options=CaptureOptions(face="left"), suffix=".bvh"),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("order", ORDERS)

@@ -31,7 +31,10 @@ def test_only_what_does_not_lean_on_the_rest_is_split() -> None:
     a, v = Path("a.png"), Path("v.mp4")
     assert can_split(order(a, v))
     assert can_split(order(a, v, ".mov", ActOptions(intensity=4, ratio="960:960", start=Fraction(3))))
-    for options in (ActOptions(camera=("zoom:1.2",)), ActOptions(fps=Fraction(25)), ActOptions(side_by_side=True)):
+    for options in (
+        ActOptions(camera=("zoom:1.2",)), ActOptions(fps=Fraction(25)), ActOptions(side_by_side=True),
+        ActOptions(renderer="diffusion"), ActOptions(renderer="wan-animate", weights="w"),
+    ):  # fmt: skip
         assert not can_split(order(a, v, options=options))
     assert not can_split(order(a, v, ".webm"))
     assert not can_split(order(a, Path("v.npz")))

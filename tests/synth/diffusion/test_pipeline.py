@@ -16,7 +16,7 @@ from torch import Tensor
 
 from runtime.errors import InputError
 from synth.diffusion.model import N_GUIDE, N_REFERENCE, RGB, FaceUNet
-from synth.diffusion.pipeline import GuidePipeline
+from synth.diffusion.pipeline import GuidePipeline, Memory
 from synth.diffusion.renderer import find_weights, load_network
 from synth.diffusion.scheduler import BridgeScheduler
 from tests.synth.diffusion.network import pipeline
@@ -144,3 +144,46 @@ def test_damaged_weights_are_refused_in_a_sentence(damage: Callable[[Path], None
     damage(tmp_path)
     with pytest.raises(InputError, match=r"cannot be read \(.*\); wanted weights that understudy train wrote"):
         load_network(tmp_path)
+
+
+N_LONG = 10_000
+
+
+@pytest.mark.slow
+def test_frame_ten_thousand_at_a_neutral_moment_is_frame_ten_in_constant_memory() -> None:
+    """Motion between two neutral moments, through one stream."""
+    made = pipeline(16, steps=2, sigma=0.3)
+    draw = torch.Generator().manual_seed(1)
+    neutral = torch.randn((1, 1, N_GUIDE, 16, 16), generator=draw).clamp(-1, 1).expand(-1, 50, -1, -1, -1)
+    with torch.no_grad():
+        references = made.unet.encode(torch.randn((1, 1, N_REFERENCE, 16, 16), generator=draw))
+    frames = made(neutral, references, made.begin(1, 16))
+    early, moved, held = frames.pictures[:, 10], [], [(kept(frames.memory), resident_mb())]
+    for done in range(50, N_LONG - 50, 50):
+        moving = torch.randn(neutral.shape, generator=draw).clamp(-1, 1)
+        frames = made(moving, references, frames.memory)
+        if done % 1000 == 0:
+            moved.append((frames.pictures - early[:, None]).abs().mean().item())
+            held.append((kept(frames.memory), resident_mb()))
+    late = made(neutral, references, frames.memory).pictures
+    print(f"MB at first and after each thousand frames: {[mb for _, mb in held]}")
+    gap = (late[:, 10] - early).abs().max().item()
+    assert gap < 1e-4, f"largest difference {gap}"
+    assert (late[:, 0] - early).abs().max() > 1e-3, "what was just shown does matter"
+    assert min(moved) > 0.1
+    assert len({size for size, _ in held}) == 1, "bytes that the memory holds"
+    assert held[-1][1] - held[1][1] < 8, "MB more than after the first thousand"
+
+
+def kept(memory: Memory) -> int:
+    """Bytes that a stream's memory keeps alive, views of larger things counted whole."""
+    layers = [memory.noise, *(layer for step in memory.left for layer in step)]
+    return sum(layer.untyped_storage().nbytes() for layer in layers)
+
+
+def resident_mb() -> int:
+    status = Path("/proc/self/status")
+    if not status.exists():
+        pytest.skip("only Linux tells what a process holds in /proc")
+    (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmRSS:"))
+    return int(line.split()[1]) // 1024
