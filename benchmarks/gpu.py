@@ -80,7 +80,7 @@ def train(plan: Plan, kind: str, until: float, more: Sequence[str]) -> bool:
             sys.executable, "-m", "server.cli", "train", kind, str(plan.people), "-o", str(run), "--device", plan.device,
             "--minutes", f"{minutes:.2f}", "--every", "1000", "--precision", "bfloat16" if on_gpu else "float32",
             "--batch", "48" if on_gpu else "2", "--json", "--window", str(plan.window * 2 // 3 // 16 * 16),
-            "--hue", "warp", *more,
+            "--hue", "warp", "--nearest", "0.5", "--still", "0.2", *more,
         ]  # fmt: skip
         ran = subprocess.run(line, capture_output=True, text=True, check=False)
         print(ran.stdout, ran.stderr, sep="", flush=True)
