@@ -2,7 +2,8 @@
 #
 #   make demo      set up, then perform: out/demo.mp4
 #   make test      set up, then every test, the slow ones too
-#   make diffusion what the diffusion renderer and training need as well: torch, diffusers
+#   make diffusion what the diffusion renderer and training need as well: torch, diffusers, ONNX
+#   make tensorrt  and TensorRT-RTX, which builds engines without a GPU
 #   make wan-animate  what somebody else's renderer needs besides: transformers
 #   make style types bench gpu ci clean
 #
@@ -14,13 +15,14 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 READY := $(VENV)/.ready
 TRAIN_READY := $(VENV)/.ready-train
+TENSORRT_READY := $(VENV)/.ready-tensorrt
 WAN_READY := $(VENV)/.ready-wan-animate
 TORCH := $(shell sed -n 's/^\(torch==[^ ]*\).*/\1/p' constraints.txt)
 RIGHT_VERSION := import sys, ensurepip, venv; sys.exit(not (3, 10) <= sys.version_info < (3, 13))
 PYTHON ?= $(shell for p in python3 python3.12 python3.11 python3.10; do \
 	"$$p" -c '$(RIGHT_VERSION)' 2>/dev/null && echo "$$p" && break; done)
 
-.PHONY: setup diffusion wan-animate demo test style types bench gpu ci clean
+.PHONY: setup diffusion tensorrt wan-animate demo test style types bench gpu ci clean
 .DELETE_ON_ERROR:
 
 setup: $(READY)
@@ -38,16 +40,23 @@ $(READY): constraints.txt pyproject.toml
 	touch $@
 
 $(TRAIN_READY): $(READY)
-	sed '1,/^# With torch/d; /^# With Wan-Animate/,$$d; /^torch==/d' constraints.txt > $(VENV)/extra.txt
+	sed '1,/^# With torch/d; /^# With TensorRT/,$$d; /^torch==/d' constraints.txt > $(VENV)/extra.txt
 	$(PIP) install --quiet --no-deps --requirement $(VENV)/extra.txt
 	$(PIP) install --quiet --constraint $(VENV)/extra.txt "$(TORCH)"
 	touch $@
 
+$(TENSORRT_READY): $(TRAIN_READY)
+	sed '1,/^# With TensorRT/d; /^# With Wan-Animate/,$$d' constraints.txt > $(VENV)/tensorrt.txt
+	$(PIP) install --quiet --no-deps --use-pep517 --no-build-isolation --requirement $(VENV)/tensorrt.txt
+	touch $@
+
 diffusion: $(TRAIN_READY)
 
+tensorrt: $(TENSORRT_READY)
+
 $(WAN_READY): $(TRAIN_READY)
-	sed '1,/^# With Wan-Animate/d' constraints.txt > $(VENV)/extra.txt
-	$(PIP) install --quiet --no-deps --requirement $(VENV)/extra.txt
+	sed '1,/^# With Wan-Animate/d' constraints.txt > $(VENV)/wan.txt
+	$(PIP) install --quiet --no-deps --requirement $(VENV)/wan.txt
 	touch $@
 
 wan-animate: $(WAN_READY)

@@ -1,9 +1,9 @@
 """Forced alignment: speech and what is said in it -> when each phone sounds.
 
-English goes through pocketsphinx (extra `align`), whose wheel carries a model and a dictionary. Any
-language is spoken by espeak-ng (extra `voice`) from the transcript, and the recording is laid on that;
-of English, with both, whichever the recording sounds more like is taken. Speech that a voice of ours made brings its own phones and needs
-neither. Memory is bounded for any length.
+English goes through pocketsphinx (extra `align`), whose wheel carries a model and a dictionary. Any language
+is spoken by espeak-ng (extra `voice`) from the transcript, and the recording is laid on that; of English, with
+both, whichever the recording sounds more like is taken. Speech that a voice of ours made brings its own phones
+and needs neither. Memory is bounded for any length.
 """
 
 from __future__ import annotations

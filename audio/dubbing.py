@@ -8,9 +8,10 @@ cannot be seen, too; in between is eased. Knows neither files nor planes' format
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +20,13 @@ from audio.bank import SHAPE, Choose, Patch, Wanted
 from audio.curves import highest, lowest, smooth
 from audio.cutout import Planes
 from audio.footage import Footage
-from audio.mouth_shape import OPENING, SHUT, WIDTH, controls, with_opening
+from audio.mouth_shape import OPENING, SHUT, WIDTH, SpeakerMouth, controls, with_opening
 from perfcap.expression import template
+from perfcap.head import Camera
+from runtime.records import Motion
+
+if TYPE_CHECKING:
+    from synth.mouth import MouthPalette
 
 Floats = NDArray[np.float32]
 
@@ -38,6 +44,7 @@ MOOD = 0.6  # share of it that stays
 GAIN = (0.6, 1.7)  # bounds of a speaker's range against the mean face's
 CORNERS = 5
 DRAWN = np.array((0.3, 0.7, 0.7, 0.7, 0.7, 0.7, 0.7), np.float32)  # share of the way to the mouth chosen
+LEAST = 0.01  # of a change that is made
 DRAWN_LAG = 0.6  # of what the frame before was drawn, so that another choice does not jerk
 SPEED = 2.5  # units a second by which any mouth may open or shut; more where the clip's did
 OPEN_MOST = 0.25  # units that any mouth may open, whatever the clip shows
@@ -60,6 +67,48 @@ class Curve:
     def voiced_at(self, times: NDArray[np.float64]) -> Floats:
         place = (times - float(self.start)) * RATE
         return np.interp(place, np.arange(len(self.voiced)), self.voiced, left=0, right=0).astype(np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Stroke:
+    """What is done to one mouth in one frame of the result."""
+
+    motion: Motion | None  # in that frame; None where the mouth is left alone
+    wanted: Floats  # [7] controls
+    share: float  # 0..1, how opaque what is laid over is
+    patch: int | None  # number of the mouth laid over
+    is_seen: bool  # whether the frame shows the mouth
+
+
+@dataclass(frozen=True, eq=False)
+class Sitter:
+    """Whose mouth is changed: all there is to know of them to do it."""
+
+    speaker: SpeakerMouth
+    camera: Camera
+    palette: MouthPalette
+    patches: Mapping[int, Patch]  # by number
+
+    @classmethod
+    def of(cls, footage: Footage) -> Sitter:
+        patches = {patch.number: patch for patch in footage.bank.patches}
+        return cls(footage.speaker, footage.camera, footage.palette, patches)
+
+
+class Painter:
+    """Changes one person's mouth, frame by frame. Remembers nothing between frames."""
+
+    def __init__(self, sitter: Sitter) -> None:
+        from audio.rerender import MouthEditor
+
+        self._patches = sitter.patches
+        self._editor = MouthEditor(sitter.speaker, sitter.camera, sitter.palette)
+
+    def paint(self, planes: Planes, stroke: Stroke) -> None:
+        """Change the planes of a frame in place."""
+        assert stroke.motion is not None, "a mouth that is left alone"
+        patch = None if stroke.patch is None else self._patches[stroke.patch]
+        self._editor.edit(planes, stroke.motion, stroke.wanted, patch, stroke.share)
 
 
 def relative(face: Floats) -> Floats:
@@ -149,7 +198,6 @@ class Dubbing:
         self, footage: Footage, speech: Curve, order: NDArray[np.int64], times: NDArray[np.float64],
         own: Curve | None = None, clip_times: NDArray[np.float64] | None = None,
     ) -> None:  # fmt: skip
-        from audio.rerender import MouthEditor
 
         self._footage = footage
         self._order = order
@@ -177,7 +225,6 @@ class Dubbing:
         share = np.clip(change * free * 1.02 - 0.01, 0, 1)
         self.share = np.asarray(share, np.float32)
         self.wanted = np.asarray(now + (goal - now) * self.share[:, None], np.float32)
-        self._editor = MouthEditor(speaker, footage.camera, footage.palette)
 
     def patches(self) -> Iterator[Patch | None]:
         """The mouth laid over each frame, in order, decided a few frames ahead.
@@ -196,7 +243,7 @@ class Dubbing:
             self.wanted[i] = wanted + drawn
             if wanted[OPENING] < SHUT:  # then the line between the lips is that mouth's own, or as thin as can be
                 shown = float(patch.controls[OPENING])
-                self.wanted[i, OPENING] = shown if shown < SHUT else wanted[OPENING]
+                self.wanted[i, OPENING] = shown if shown < 1.5 * SHUT else wanted[OPENING]
             yield patch
 
     def _chosen(self) -> Iterator[Patch]:
@@ -207,10 +254,12 @@ class Dubbing:
             yield from choose.push(Wanted(self.wanted[i].copy(), turn, float(light), float(sharpness)))
         yield from choose.flush()
 
-    def edit(self, planes: Planes, i: int, patch: Patch | None) -> bool:
-        """Change the planes of the result's frame i in place; whether there was anything to do."""
-        if self.share[i] <= 0.01:
-            return False
-        motion = self._footage.motions[int(self._order[i])]
-        self._editor.edit(planes, motion, self.wanted[i], patch, float(self.share[i]))
-        return True
+    def strokes(self) -> Iterator[Stroke]:
+        """What is done to each frame, in order."""
+        footage = self._footage
+        for i, patch in enumerate(self.patches()):
+            source, share = int(self._order[i]), float(self.share[i])
+            yield Stroke(
+                footage.motions[source] if share > LEAST else None, self.wanted[i].copy(), share,
+                None if patch is None else patch.number, bool(footage.free[source] > 0.5),
+            )  # fmt: skip

@@ -385,15 +385,15 @@ class Look:
             if (seen := self._closely(frame)).faces:
                 return seen
         seen = self._widely(frame)
-        if len(seen.faces) != 1:
-            self._framed = None
-            return seen
-        self._n_close = 1
-        face = FaceMesh(seen.view.in_frame(seen.faces[0].landmarks))
-        if self._framed is None or not _within(self._framed, face):
-            self._set_part(face, frame)
-        close = self._closely(frame)
-        return close if close.faces else seen
+        if len(seen.faces) == 1:
+            face = FaceMesh(seen.view.in_frame(seen.faces[0].landmarks))
+            if self._framed is None or not _within(self._framed, face):
+                self._set_part(face, frame)
+        if self._framed is not None and len(seen.faces) < 2 and (close := self._closely(frame)).faces:
+            self._n_close = 1
+            return close
+        self._framed = None
+        return seen
 
     def _widely(self, frame: Picture) -> Seen:
         """The whole frame; once more and larger, where it shows several who are small."""

@@ -21,6 +21,7 @@ from tempfile import TemporaryDirectory
 from benchmarks.closed_loop import closed_loop
 from benchmarks.diffusion import diffusion
 from benchmarks.dub import dub_memory, dub_speed, dubbing
+from benchmarks.engines import engines
 from benchmarks.picture import picture
 from benchmarks.reenact import JUDGE, cross_reenactment, self_reenactment
 from benchmarks.service import faults_table, scaling_table, soak_table
@@ -40,6 +41,7 @@ ALL: dict[str, Callable[[Path], list[Table]]] = {
     "dub-memory": dub_memory,
     "sync": sync,
     "diffusion": diffusion,
+    "engines": engines,
     "memory": memory,
     "picture": picture,
     "faults": faults_table,

@@ -23,10 +23,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.diffusion import quality, speed
-from benchmarks.table import machine
+from benchmarks.engines import engines
+from benchmarks.table import Table, machine
 from synth.diffusion.renderer import PACKAGED
 
 SLICE_MIN = 2.5  # of training, after which people made meanwhile are taken in
+ENGINES_S = 2.0  # for each figure of the engines
 ROWS_A_PART = 3000  # of each of the processes that make people
 FIRST_ROWS_S = 45  # seconds given to the first people before training begins
 
@@ -44,7 +46,7 @@ class Plan:
     side: int = 512  # of the square around a face
     window: int = 192  # px around mouth or eyes that are made of it: what is elsewhere is left to the warp
     base_share: float = 0.7  # of the time for training; the rest is turbo's
-    bench_min: float = 1.5  # kept for measuring
+    bench_min: float = 2.0  # kept for measuring
 
     @property
     def people(self) -> Path:
@@ -92,21 +94,25 @@ def train(plan: Plan, kind: str, until: float, more: Sequence[str]) -> bool:
 
 
 def measure(plan: Plan) -> None:
-    """Scores and speed of what there is, into figures.json."""
+    """Speed of the engines, scores and speed of the networks there are, into figures.json."""
     figures = []
     with TemporaryDirectory() as temporary:
-        for kind in ("base", "turbo"):
-            weights = plan.output / kind
-            if not (weights / "model_index.json").exists():
-                continue
-            folder = Path(temporary)
-            for table in [*quality(folder, weights, plan.output / "sheets", 60), *speed(folder, weights)]:
+        folder = Path(temporary)
+
+        def told(tables: Sequence[Table]) -> None:
+            for table in tables:
                 print(f"\n{table.text()}", flush=True)
                 rows = {
                     row.label: dict(row.values) for row in [*table.rows, *([table.mean] if table.with_mean else [])]
                 }
                 figures.append({"title": table.title, "machine": machine(), "rows": rows})
             (plan.output / "figures.json").write_text(json.dumps(figures, indent=1), encoding="utf-8")
+
+        told(engines(folder, ENGINES_S))
+        for kind in ("base", "turbo"):
+            weights = plan.output / kind
+            if (weights / "model_index.json").exists():
+                told([*quality(folder, weights, plan.output / "sheets", 60), *speed(folder, weights)])
 
 
 def main() -> None:

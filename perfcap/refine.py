@@ -90,7 +90,8 @@ def _rotation(v: Array) -> Array:
         return np.eye(3)
     x, y, z = v[0] / angle, v[1] / angle, v[2] / angle
     K = np.array(((0.0, -z, y), (z, 0.0, -x), (-y, x, 0.0)))
-    return np.eye(3) + np.sin(angle) * K + (1 - np.cos(angle)) * _product(K, K)
+    turned: Array = np.eye(3) + np.sin(angle) * K + (1 - np.cos(angle)) * _product(K, K)
+    return turned
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]

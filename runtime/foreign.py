@@ -13,17 +13,24 @@ TEXT_CONTROLS = frozenset(b"\t\n\r\f\b\x1b")  # control characters that text may
 
 
 def seems(path: Path) -> str | None:
-    """`holds text`, `is cut short: …`, or None where there is nothing to say."""
+    """`holds text`, `is a HEIC picture, …`, `is cut short: …`, or None where there is nothing to say."""
     try:
         with path.open("rb") as file:
             head = file.read(HEAD_BYTES)
+            if _is_heic(head):
+                return "is a HEIC picture, to be saved as JPEG first"
             if _is_text(head):
-                return "holds text"
+                return "is an SVG drawing, to be saved as PNG first" if b"<svg" in head else "holds text"
             if head[4:8] == b"ftyp" and not _has_index(file, path.stat().st_size):
                 return "is cut short: its index is missing"
     except OSError:
         pass
     return None
+
+
+def _is_heic(head: bytes) -> bool:
+    """Whether a file with these first bytes holds pictures as telephones keep them (ISO/IEC 23008-12)."""
+    return head[4:8] == b"ftyp" and head[8:12] in (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 
 
 def _is_text(head: bytes) -> bool:

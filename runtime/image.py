@@ -114,17 +114,18 @@ def _what(path: Path) -> str:
     """What is said of a file that is no picture."""
     import av
 
+    found = seems(path)
+    if found is not None:
+        return found
     try:
         with av.open(str(path)) as container:
-            if container.format.name == "tty":
-                return "holds text"
             if any(s.width for s in container.streams.video):
                 return "holds a video"
             if container.streams.audio:
                 return "holds sound only"
     except (av.FFmpegError, OSError, ValueError):
         pass
-    return seems(path) or "holds nothing that can be read"
+    return "holds nothing that can be read"
 
 
 def _to_picture(image: Image.Image) -> Picture:

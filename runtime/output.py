@@ -15,7 +15,7 @@ from pathlib import Path
 
 from runtime.errors import InputError
 
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def check_output(path: str | Path, force: bool = False, *, made_of: Iterable[Path | None] = ()) -> Path:
@@ -47,7 +47,7 @@ def partial_path(path: Path) -> Path:
 
 def write_failure(path: Path, error: OSError) -> InputError:
     """What to tell the user when writing `path` failed; chain it: `raise write_failure(...) from error`."""
-    if error.errno in _FULL:
+    if error.errno in FULL:
         return InputError(f"{path} could not be written: no space left in {path.parent}")
     return InputError(f"{path} could not be written: {error.strerror or error}")
 

@@ -18,14 +18,14 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import av
 from av.video.reformatter import VideoReformatter
 
 from runtime.errors import InputError
 from runtime.hdr import Brightness
-from runtime.output import check_output, partial_path, write_failure
+from runtime.output import FULL, check_output, partial_path, write_failure
 from runtime.planes import PlaneFrame, PlaneLayout
 from runtime.sound import encoder_layout, encoder_rate, inspect_sound
 from runtime.splice import Splice
@@ -49,7 +49,6 @@ _PLAIN |= {"creation_time", "description", "synopsis", "show", "episode_id", "ne
 _OF_MP4 = {"handler_name", "vendor_id", "name"}  # what only mp4 says of a track; its name is the title of others
 _INTERLACED = 0x40000 | 0x20000000  # AV_CODEC_FLAG_INTERLACED_DCT and _ME
 _SPARING = "partitions=none:deblock=1,1"  # a quarter of x264's time less, at the same quality, sharpness and size
-_FULL_DISK = (28, 122, 27)  # ENOSPC, EDQUOT, EFBIG
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,8 +76,8 @@ class ClipWriter:
     """A clip under its final name only when whole.
 
     `layout` is that of the source's frames. `sound` is heard instead of the source's track `replaced` (its index;
-    None adds one) and in `language` (ISO 639-2; None as before). `end` is for chapters, where it is known beforehand. Use as a context manager: an
-    exception inside removes all that was written.
+    None adds one) and in `language` (ISO 639-2; None as before). `end` is for chapters, where it is known beforehand.
+    `tracks` "none" leaves all but the picture out. Use as a context manager: an exception inside removes all that was written.
     """
 
     def __init__(
@@ -91,6 +90,7 @@ class ClipWriter:
         replaced: int | None = None,
         language: str | None = None,
         end: Fraction | None = None,
+        tracks: Literal["all", "none"] = "all",
         options: RemuxOptions | None = None,
         force: bool = False,
     ) -> None:
@@ -102,6 +102,7 @@ class ClipWriter:
         self._layout = layout
         self._options = options or RemuxOptions()
         self._sound, self._replaced, self._language, self._end = sound, replaced, language, end
+        self._alone = tracks == "none"
         self._partial = partial_path(self.path)
         self._whole: Any = None
         self._source = open_media(Path(source), "a clip")
@@ -109,6 +110,7 @@ class ClipWriter:
         self._tracks: list[_Track] = []
         self._picture: _Picture | None = None
         self._copies = False  # the picture too
+        self._made: Any = None  # the file that the picture is copied from, where that is not the source
         self._last: Fraction | None = None
         self._until = Fraction(0)
 
@@ -131,11 +133,23 @@ class ClipWriter:
 
     def copy(self) -> None:
         """Take the source's picture along as it is, instead of writing frames. Wants `copies_picture`."""
+        self._copy_all(picture_end(self._source_path, self._layout), Fraction(0))
+
+    def copy_made(self, picture: Path, start: Fraction) -> None:
+        """Take along a picture that was written by this class, instead of writing frames.
+
+        Its time 0 is `start` of the result, which ends at `end`.
+        """
+        assert self._end is not None, "a picture without an end"
+        self._made = open_media(picture, "a picture")
+        self._copy_all(self._end, start)
+
+    def _copy_all(self, end: Fraction, start: Fraction) -> None:
         self._copies = True
-        self._until = picture_end(self._source_path, self._layout)
+        self._until = end
         self.n_frames = 1  # at least
         try:
-            self._open(Fraction(0))
+            self._open(start)
             for second in range(1, math.ceil(self._until)):
                 for track in self._tracks:
                     self._mux(track.until(Fraction(second)))
@@ -154,13 +168,18 @@ class ClipWriter:
             if template.index == layout.stream and not self._copies:
                 self._picture = _Picture(whole, layout, kind, ticks, self._options, template)
                 self.notes += _changes(layout, kind)
+            elif self._alone:
+                continue
+            elif template.index == layout.stream and self._made is not None:
+                self._tracks.append(_made_picture(whole, self._made, template, kind, first))
+                self.notes += _changes(layout, kind)
             elif template.index == self._replaced:
                 self._add_sound(template)
             else:
                 track = _carried(whole, template, self._source_path, kind, layout.origin, self._options, self.notes)
                 self._tracks += [] if track is None or isinstance(track, _Copied) else [track]
                 copied += [track] if isinstance(track, _Copied) else []
-        if self._replaced is None:
+        if self._replaced is None and not self._alone:
             self._add_sound(None)
         if copied:
             self._tracks.append(_Copies(self._source, copied, kind))
@@ -179,7 +198,7 @@ class ClipWriter:
             try:
                 self._whole.mux_one(packet)
             except av.FFmpegError as error:
-                if error.errno in _FULL_DISK:
+                if error.errno in FULL:
                     raise
                 log.debug("a packet of track %d was refused", index, exc_info=True)
                 note = f"some of track {index} ({kind}) could not be kept"
@@ -207,6 +226,8 @@ class ClipWriter:
     def abort(self) -> None:
         """Remove all that was written and is not whole."""
         self._source.close()
+        if self._made is not None:
+            self._made.close()
         whole, self._whole = self._whole, None
         if whole is not None:
             try:
@@ -454,6 +475,14 @@ class _Copies:
 
     def finish(self) -> Iterator[Any]:
         return iter(())
+
+
+def _made_picture(whole: Any, made: Any, template: Any, kind: Kind, start: Fraction) -> _Copies:
+    """The packets of a picture that was made, from `start` of the result on, said to be what the source's was."""
+    picture = made.streams.video[0]
+    stream = whole.add_stream_from_template(picture, opaque=True)
+    _say(stream, template)
+    return _Copies(made, [_Copied(picture, stream, -start)], kind)
 
 
 def _carried(

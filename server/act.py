@@ -26,10 +26,10 @@ from runtime.output import check_output
 from runtime.records import Cue, Motion, Shot
 from runtime.sound import inspect_sound
 from runtime.video import KINDS, VideoWriter, output_kind
-from server.character import load_character, own_weights
+from server.character import is_clip, load_character, own_weights
 from server.take import Take, TakeOptions, Tally, ahead, open_take
 from synth.camera import VirtualCamera, parse_move
-from synth.diffusion.renderer import DiffusionOptions, DiffusionRenderer, find_weights, load_network
+from synth.diffusion.renderer import DiffusionOptions, DiffusionRenderer, engine_named, find_weights, load_network
 from synth.framing import size_of
 from synth.retarget import Retarget, RetargetOptions
 from synth.rig import Character
@@ -54,6 +54,7 @@ class ActOptions(TakeOptions):
     renderer: str = "warp"  # what draws the character; one of RENDERERS
     weights: str | None = None  # of diffusion: packaged ones by name, or a folder; of wan-animate: a folder
     steps: int | None = None  # of those two; None takes their own, as in what follows
+    engine: str | None = None  # that runs diffusion's network, or a model of understudy export; None is auto, the best
     prompt: str | None = None  # of wan-animate, as the others down to quantize: see WanAnimateOptions
     segment: int | None = None
     overlap: int | None = None
@@ -80,6 +81,9 @@ class ActOptions(TakeOptions):
                 f"--prompt, --segment, --overlap, --area, --offload and --quantize are not for the {self.renderer}; "
                 "wanted --renderer wan-animate"
             )
+        if self.renderer != "diffusion" and self.engine is not None:
+            raise ValueError(f"--engine is not for the {self.renderer}; wanted --renderer diffusion")
+        engine_named(self.engine)
         DiffusionOptions(steps=self.steps, seed=self.seed)
         _for_wan_animate(self)
         if self.ratio is not None:
@@ -98,6 +102,10 @@ def act(
     progress: Callable[[int, int | None], None],
 ) -> Tally:
     """Render the character of one file performing another; returns what was done."""
+    if is_clip(character_path):
+        from server.moving import act_in_clip  # it brings speech along, which no picture needs
+
+        return act_in_clip(character_path, performance_path, output, options, progress)
     retargeting = RetargetOptions(intensity=options.intensity)
     _check_sound(options.sound, output)
     sources = (character_path, performance_path, options.sound, options.profile)
@@ -151,6 +159,8 @@ def act(
         with tally.during("render"):
             shots = renderer.flush()
         write(shots)
+    if isinstance(renderer, DiffusionRenderer):
+        tally.notes += renderer.told()
     return tally
 
 
@@ -179,7 +189,7 @@ def _weights(options: ActOptions, character: Path) -> Path:
 
 
 def _diffusion(weights: Path, options: ActOptions) -> Make:
-    network = load_network(weights)
+    network = load_network(weights, engine=engine_named(options.engine))
     import torch
 
     on_cpu = network.device.type == "cpu"

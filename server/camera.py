@@ -34,6 +34,7 @@ class LiveOptions:
     mirror: bool = False
     renderer: Renderer = "warp"  # what draws the character
     weights: str | None = None  # of the diffusion renderer, as for an act; packaged ones without
+    engine: str | None = None  # that runs its network, as for an act
     vmc: str | None = None  # HOST:PORT that the captured motion goes to
     virtual_camera: bool = False  # whether the character goes to a virtual camera of this machine
 
@@ -42,8 +43,8 @@ class LiveOptions:
             raise ValueError(f"intensity is {self.intensity:g}, wanted 1 to 5")
         if self.renderer not in get_args(Renderer):
             raise ValueError(f"renderer is {self.renderer!r}, wanted {' or '.join(get_args(Renderer))}")
-        if self.weights is not None and self.renderer != "diffusion":
-            raise ValueError(f"--weights are not for the {self.renderer}; wanted --renderer diffusion")
+        if self.renderer != "diffusion" and (self.weights is not None or self.engine is not None):
+            raise ValueError(f"--weights and --engine are not for the {self.renderer}; wanted --renderer diffusion")
 
 
 class Camera:
@@ -90,7 +91,7 @@ def live(options: LiveOptions, *, quiet: bool = False) -> None:
     from server.serve import listen, run
 
     camera = Camera(options.camera)
-    painting = open_painting(options.weights, wanted=True) if options.renderer == "diffusion" else None
+    painting = open_painting(options.weights, options.engine, wanted=True) if options.renderer == "diffusion" else None
     listening = listen("127.0.0.1", options.port)
     at = f"127.0.0.1:{listening.getsockname()[1]}"
     tell("text", quiet=quiet)

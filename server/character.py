@@ -1,4 +1,4 @@
-"""Pictures and saved characters to a Character ready to perform."""
+"""Pictures and saved characters to a Character ready to perform. Clips are told apart, for `server.moving`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+import av
 import numpy as np
 from numpy.typing import NDArray
 
@@ -37,6 +38,19 @@ def load_character(path: Path, face: str | None = None, ratio: str | None = None
         framed = frame(rgb, mesh.landmarks, ratio)
         rgb, mesh = framed.rgb, FaceMesh(framed.landmarks)
     return rig(rgb, mesh, template())
+
+
+def is_clip(path: Path) -> bool:
+    """Whether a file that is to be a character is moving pictures. What cannot be opened is none."""
+    try:
+        with av.open(f"file:{path}", metadata_errors="ignore") as media:
+            name = media.format.name
+            if name.endswith("_pipe") or name in ("image2", "tty") or not media.streams.video:
+                return False
+            packets = (packet for packet in media.demux(media.streams.video[0]) if packet.size)
+            return sum(1 for _, _ in zip(packets, range(2), strict=False)) == 2
+    except (av.FFmpegError, OSError, ValueError):
+        return False
 
 
 def save_character(picture: Path, output: Path, references: Sequence[Path], face: str | None, force: bool) -> Tally:

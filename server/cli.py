@@ -51,8 +51,6 @@ End = Annotated[str | None, typer.Option(help="Stop here.")]
 Profile = Annotated[
     Path | None, typer.Option(help="The performer's range of motion, made by understudy calibrate performer.")
 ]
-
-
 Ratio = Annotated[
     str | None,
     typer.Option(
@@ -75,8 +73,31 @@ LiveWeights = Annotated[
     str | None,
     typer.Option(help="The network of the diffusion renderer: base, turbo, or a folder that understudy train wrote."),
 ]
+EngineOption = Annotated[
+    str | None,
+    typer.Option(
+        "--engine",
+        help="What runs the network of --renderer diffusion: torch, onnx, tensorrt, a .onnx that understudy export wrote, "
+        "or auto, as without: the best that understudy doctor finds.",
+    ),
+]
 Fps = Annotated[
     str | None, typer.Option(help="Pictures a second, like 25 or 24000/1001; the actor's own times without it.")
+]
+Language = Annotated[
+    str | None, typer.Option(help="Language of the text or transcript: en-us, de, pt-BR, German; English without.")
+]
+VoiceName = Annotated[str | None, typer.Option(help="Who of espeak's voices says the text.")]
+VoiceCommand = Annotated[
+    str | None,
+    typer.Option(help="A program that says the text, given {text} or by stdin, into a sound file {out} or stdout."),
+]
+Port = Annotated[int, typer.Option(help="Port to listen on; 0 takes any free one.")]
+Vmc = Annotated[
+    str | None, typer.Option(help="Send the captured motion to a VMC receiver over OSC: HOST or HOST:PORT.")
+]
+CameraOut = Annotated[
+    bool, typer.Option("--virtual-camera", help="Show the character as a camera of this machine, for video calls.")
 ]
 
 
@@ -134,7 +155,9 @@ def understudy(
 
 @app.command()
 def act(
-    character: Annotated[Path, typer.Argument(help="Picture of the character, or a saved .character.")],
+    character: Annotated[
+        Path, typer.Argument(help="Picture of the character, a saved .character, or a clip, whose mouth alone follows.")
+    ],
     performance: Annotated[Path, typer.Argument(help="Video of the actor, or a captured .npz.")],
     output: Output,
     intensity: Annotated[
@@ -202,6 +225,7 @@ def act(
         str | None,
         typer.Option(help="wan-animate: how weights are kept: none, fp8, int8 or nf4 (those two with bitsandbytes)."),
     ] = None,
+    engine: EngineOption = None,
     seed: Annotated[int, typer.Option(help="For renderers that draw from noise; the warp is always the same.")] = 0,
     force: Force = False,
     quiet: Quiet = False,
@@ -216,7 +240,7 @@ def act(
         options = ActOptions(
             intensity=intensity, face=face, character_face=character_face, sound=sound, profile=profile, start=seconds(start), end=seconds(end),
             ratio=ratio, camera=tuple(camera or ()), fps=rate(fps), side_by_side=side_by_side, renderer=renderer, weights=weights, steps=steps, seed=seed, force=force,
-            prompt=prompt, segment=segment, overlap=overlap, area=area, offload=offload, quantize=quantize,
+            prompt=prompt, segment=segment, overlap=overlap, area=area, offload=offload, quantize=quantize, engine=engine,
         )  # fmt: skip
     with Report("act", quiet=quiet, json=json) as report:
         report.done(output, render(character, performance, output, options, report.progress))
@@ -228,14 +252,9 @@ def dub(
     output: Output,
     audio: Annotated[Path | None, typer.Option(help="What is to be said: a sound file, or a video with sound.")] = None,
     text: Annotated[str | None, typer.Option(help="What is to be said, by a voice.")] = None,
-    voice: Annotated[str | None, typer.Option(help="Who of espeak's voices says the text.")] = None,
-    language: Annotated[
-        str | None, typer.Option(help="Language of the text or transcript: en-us, de, pt-BR, German; English without.")
-    ] = None,
-    voice_command: Annotated[
-        str | None,
-        typer.Option(help="A program that says the text, given {text} or by stdin, into a sound file {out} or stdout."),
-    ] = None,
+    voice: VoiceName = None,
+    language: Language = None,
+    voice_command: VoiceCommand = None,
     transcript: Annotated[
         str | None, typer.Option(help="What is said in the audio, or a text file of it: lips close more exactly.")
     ] = None,
@@ -298,14 +317,9 @@ def visemes(
         str | None,
         typer.Option(help="What a voice shall say, instead of a recording; its sound goes beside the output."),
     ] = None,
-    language: Annotated[
-        str | None, typer.Option(help="Language of transcript or text: en-us, de, pt-BR, German; English without.")
-    ] = None,
-    voice: Annotated[str | None, typer.Option(help="Who of espeak's voices says the text.")] = None,
-    voice_command: Annotated[
-        str | None,
-        typer.Option(help="A program that says the text, given {text} or by stdin, into a sound file {out} or stdout."),
-    ] = None,
+    language: Language = None,
+    voice: VoiceName = None,
+    voice_command: VoiceCommand = None,
     shapes: Annotated[
         str | None,
         typer.Option(
@@ -629,9 +643,60 @@ def train_character(
 
 
 @app.command()
+def export(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to write into.")],
+    model: Annotated[str | None, typer.Option(help="The packaged network to write: base or turbo.")] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="Or a network of your own: a folder that understudy train wrote.")
+    ] = None,
+    random_weights: Annotated[
+        bool,
+        typer.Option("--random-weights", help="Or one of --model's kind that was never trained, to time and to try."),
+    ] = False,
+    to: Annotated[
+        str, typer.Option(help="What for: onnx, for ONNX Runtime and others, or tensorrt, engines for NVIDIA GPUs.")
+    ] = "onnx",
+    precision: Annotated[
+        str, typer.Option(help="Numbers it computes in: fp32, fp16, int8 or fp8; the last for tensorrt alone.")
+    ] = "fp32",
+    frames: Annotated[int, typer.Option(help="Frames painted at once.")] = 1,
+    references: Annotated[
+        int, typer.Option(help="Pictures of the character it looks at: 1, and one for each --references it has.")
+    ] = 1,
+    gpu: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Compute capability that a TensorRT engine is for, like sm_89; may be given several times. None needs "
+            "to be here. sm_86, sm_89 and sm_120 without."
+        ),
+    ] = None,
+    character: Annotated[
+        Path | None, typer.Option(help="Who performs what it is tried on and int8 is fitted to; the demo's without.")
+    ] = None,
+    performance: Annotated[Path | None, typer.Option(help="What they perform: a video, or a captured .npz.")] = None,
+    force: Force = False,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Write the network of --renderer diffusion for other runtimes, proven to say what torch says."""
+    from server.export import ExportOptions
+    from server.export import export as write
+    from server.report import Report
+
+    with asked_for():
+        options = ExportOptions(
+            model=model, weights=weights, random_weights=random_weights, to=to, precision=precision,  # type: ignore[arg-type]
+            frames=frames, references=references, gpus=tuple(gpu or ()), character=character,
+            performance=performance, force=force,
+        )  # fmt: skip
+    with Report("export", quiet=quiet, json=json) as report:
+        report.done(output, write(output, options, report.progress))
+
+
+@app.command()
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 lets others in.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes any free one.")] = 8765,
+    port: Port = 8765,
     data: Annotated[Path, typer.Option(help="Folder that characters, uploads, tasks and outputs are kept in.")] = Path(
         "understudy-data"
     ),
@@ -653,20 +718,17 @@ def serve(
     origin: Annotated[
         list[str] | None, typer.Option(help="A page elsewhere that may connect; may be repeated.")
     ] = None,
-    vmc: Annotated[
-        str | None, typer.Option(help="Send the captured motion to a VMC receiver over OSC: HOST or HOST:PORT.")
-    ] = None,
+    vmc: Vmc = None,
     vtube_studio: Annotated[
         bool, typer.Option("--vtube-studio", help="Send the captured motion to VTube Studio on this machine.")
     ] = False,
-    virtual_camera: Annotated[
-        bool, typer.Option("--virtual-camera", help="Show the character as a camera of this machine, for video calls.")
-    ] = False,
+    virtual_camera: CameraOut = False,
     voice_command: Annotated[
         str | None, typer.Option(help="A program that says the texts a client sends, as for understudy dub.")
     ] = None,
     renderer: LiveRenderer = "warp",
     weights: LiveWeights = None,
+    engine: EngineOption = None,
     log: Annotated[str, typer.Option(help="How to tell what happens, on stderr: text or json.")] = "text",
     quiet: Quiet = False,
 ) -> None:
@@ -678,7 +740,7 @@ def serve(
         options = ServeOptions(
             host=host, port=port, data=data, origins=tuple(origin or ()), log=log,  # type: ignore[arg-type]
             vmc=vmc, vtube_studio=vtube_studio, virtual_camera=virtual_camera, voice_command=voice_command,
-            renderer=renderer, weights=weights, workers=workers, executor=executor,  # type: ignore[arg-type]
+            renderer=renderer, weights=weights, engine=engine, workers=workers, executor=executor,  # type: ignore[arg-type]
             database=database, tariff=tariff, public_url=public_url, trusted_hosts=tuple(trust_host or ()),
         )  # fmt: skip
     run_server(options, quiet=quiet)
@@ -690,17 +752,14 @@ def live(
         str, typer.Option(help="Picture of the character, a saved .character, or astronaut, the demo's.")
     ],
     camera: Annotated[str, typer.Option(help="Number of a camera, or a video that plays over and over.")] = "0",
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes any free one.")] = 8765,
+    port: Port = 8765,
     intensity: Annotated[float, typer.Option(help="1 to 5, how strongly the character shows what is acted.")] = 3.0,
     mirror: Annotated[bool, typer.Option("--mirror", help="Your left is the character's right.")] = False,
     renderer: LiveRenderer = "warp",
     weights: LiveWeights = None,
-    vmc: Annotated[
-        str | None, typer.Option(help="Send the captured motion to a VMC receiver over OSC: HOST or HOST:PORT.")
-    ] = None,
-    virtual_camera: Annotated[
-        bool, typer.Option("--virtual-camera", help="Show the character as a camera of this machine, for video calls.")
-    ] = False,
+    engine: EngineOption = None,
+    vmc: Vmc = None,
+    virtual_camera: CameraOut = False,
     quiet: Quiet = False,
 ) -> None:
     """Perform live with a camera of this machine; a browser or OBS shows the character."""
@@ -710,7 +769,7 @@ def live(
     with asked_for():
         options = LiveOptions(
             character=character, camera=camera, port=port, intensity=intensity, mirror=mirror, vmc=vmc,
-            virtual_camera=virtual_camera, renderer=renderer, weights=weights,  # type: ignore[arg-type]
+            virtual_camera=virtual_camera, renderer=renderer, weights=weights, engine=engine,  # type: ignore[arg-type]
         )  # fmt: skip
     perform(options, quiet=quiet)
 

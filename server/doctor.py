@@ -16,6 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
+from runtime.engine import EngineName
+from runtime.engines import gpu_capability, look, order
+
 PACKAGES = ("av", "mediapipe", "numba", "numpy", "opencv-contrib-python-headless", "pillow", "rich", "scipy", "typer")
 OPTIONAL = ("matplotlib", "scikit-image")  # the demo's portraits
 NEEDED_MB = 1200  # memory of an act
@@ -215,16 +218,34 @@ def _accelerators() -> Iterator[Check]:
     else:
         yield _optional("torch", _torch, "reinstall torch")
         yield _optional("CUDA", _cuda, "needs an NVIDIA GPU, its driver and a CUDA build of torch")
-    for name, package, purpose in (
-        ("diffusers", "diffusers", "pip install 'understudy[diffusion]', for --renderer diffusion"),
-        ("transformers", "transformers", "pip install 'understudy[wan-animate]', for --renderer wan-animate"),
-        ("ONNX Runtime", "onnxruntime", "pip install onnxruntime, to run exported networks"),
-        ("TensorRT", "tensorrt", "pip install tensorrt, on an NVIDIA GPU"),
-    ):
+    for package, renderer in (("diffusers", "diffusion"), ("transformers", "wan-animate")):
         if find_spec(package) is None:
-            yield Check(name, False, "not installed", False, purpose)
+            remedy = f"pip install 'understudy[{renderer}]', for --renderer {renderer}"
+            yield Check(package, False, "not installed", False, remedy)
         else:
-            yield _optional(name, lambda package=package: _imported(package), f"reinstall {package}")  # type: ignore[misc]
+            yield _optional(package, lambda package=package: _imported(package), f"reinstall {package}")  # type: ignore[misc]
+    yield from _engines()
+
+
+ENGINE_REMEDIES: dict[EngineName, str] = {
+    "torch": "pip install 'understudy[diffusion]', for --renderer diffusion",
+    "onnx": "pip install 'understudy[engines]', for --engine onnx and understudy export",
+    "tensorrt": "pip install 'understudy[tensorrt]' where an NVIDIA GPU is; tensorrt itself for a data centre's",
+}
+
+
+def _engines() -> Iterator[Check]:
+    """What may run the network of --renderer diffusion, and which of it --engine auto takes."""
+    try:
+        found = look()
+    except Exception as error:  # a broken library must be named, whatever breaks it
+        yield Check("engines", False, _reason(error), False, "reinstall torch and onnxruntime")
+        return
+    for each in found:
+        yield Check(f"engine {each.name}", each.able, each.why, False, ENGINE_REMEDIES[each.name])
+    if found[0].able:
+        device = "cpu" if gpu_capability() is None else "cuda"
+        yield Check("engine auto", True, f"takes {order('auto', device)[0]}", False)
 
 
 def _speakers() -> Iterator[Check]:

@@ -15,13 +15,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from threading import Event
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from audio.bank import Patch
-from audio.dubbing import Curve, Dubbing, who_speaks
+from audio.dubbing import Curve, Dubbing, Painter, Sitter, Stroke, who_speaks
 from audio.footage import N_PEOPLE, Footage, Look, watch
 from perfcap.capture import Chooser
 from perfcap.face import MediaPipeFaces
@@ -70,13 +68,19 @@ def dub(clip: Path, output: Path, options: DubOptions, progress: Progress) -> Ta
     tally = Tally()
     clip_kind(output)
     check_output(output, options.force, made_of=(clip, options.audio, options.segments))
-    with PlaneReader(clip) as reader:
-        facts = _Clip(clip, reader.layout, reader.duration, reader.n_frames, _sound_index(clip))
+    facts = Clip.of(clip)
     with tempfile.TemporaryDirectory(prefix="understudy-") as folder:
         with tally.during("voice"):
             lines = lines_of(options, Path(folder))
-        dubbed = _Parts(facts, lines, options) if options.in_parts else _Whole(facts, lines[0], options)
+        dubbed = _Parts(facts, lines, options) if options.in_parts else Whole(facts, lines[0], options)
         _write(dubbed, output, options, tally, progress)
+    return tally
+
+
+def say(clip: Path, line: Line, output: Path, options: DubOptions, progress: Progress) -> Tally:
+    """Make a clip say one line from its beginning on; returns what was done."""
+    tally = Tally()
+    _write(Whole(Clip.of(clip), line, options), output, options, tally, progress)
     return tally
 
 
@@ -107,7 +111,7 @@ def _dub_picture(picture: Path, output: Path, options: DubOptions, progress: Pro
 
 
 @dataclass(frozen=True)
-class _Clip:
+class Clip:
     """What is known of a clip before it is watched."""
 
     path: Path
@@ -115,6 +119,11 @@ class _Clip:
     duration: Fraction | None  # seconds
     n_frames: int | None  # an estimate
     sound: int | None  # index of its best sound
+
+    @classmethod
+    def of(cls, path: Path) -> Clip:
+        with PlaneReader(path) as reader:
+            return cls(path, reader.layout, reader.duration, reader.n_frames, _sound_index(path))
 
     def frames_of(self, length: Fraction | None) -> int | None:
         """How many frames so many seconds of it hold, about."""
@@ -130,19 +139,19 @@ def _sound_index(path: Path) -> int | None:
 
 
 @dataclass(frozen=True)
-class _Shown:
+class Shown:
     """One frame of the result."""
 
     frame: PlaneFrame
     time: Fraction
     duration: Fraction
-    number: int | None  # among those that are dubbed
+    is_dubbed: bool
 
 
-class _Whole:
+class Whole:
     """The whole clip says one line, and lasts as long as it does, or the line as long as the clip."""
 
-    def __init__(self, clip: _Clip, line: Line, options: DubOptions) -> None:
+    def __init__(self, clip: Clip, line: Line, options: DubOptions) -> None:
         self.clip = clip
         self._way = options.length or LENGTHS[0]
         self._line = line
@@ -150,7 +159,7 @@ class _Whole:
         self._index = ClipIndex()
         self._limit: Fraction | None = None
         if self._way not in ("silence", "stretch"):
-            self._limit = max(line.speech.duration + 1, Fraction(WATCHED_S))
+            self._limit = max(line.length + 1, Fraction(WATCHED_S))
         self.n_watched = clip.frames_of(self._limit)
         self.timeline: Timeline
 
@@ -167,11 +176,11 @@ class _Whole:
     def plan(self) -> list[str]:
         """Decide which frames make the result, now that the clip is known; returns notes."""
         step = 1 / self.clip.layout.rate
-        speech = self._line.speech.duration
-        self.timeline = lay_out(self._index, speech, self._way, step)
+        length = self._line.length
+        self.timeline = lay_out(self._index, length, self._way, step)
         first = self.timeline.times[0]
         self.lines = [self._line.at(first)]
-        longer = speech - (self.timeline.end - first)
+        longer = length - (self.timeline.end - first)
         if longer > Fraction(1, 8):
             return [f"the speech is {float(longer):.2f} s longer than the clip and was cut"]
         return []
@@ -207,17 +216,18 @@ class _Whole:
         inserts = [line.insert for line in self.lines]
         return Splice(encoder_rate(encoder, track.rate), encoder_layout(track.layout), inserts)
 
-    def shown(self) -> Iterator[_Shown]:
+    def shown(self, first: int = 0, last: int | None = None) -> Iterator[Shown]:
+        """The frames of the result, or those from one number on up to another."""
         times = self.timeline.times
-        frames = read_in_order(self.clip.path, self._index, self.timeline.order)
-        for i, frame in enumerate(ahead(frames, 4)):
-            yield _Shown(frame, times[i], times[i + 1] - times[i], i)
+        frames = read_in_order(self.clip.path, self._index, self.timeline.order[first:last])
+        for i, frame in enumerate(ahead(frames, 4), first):
+            yield Shown(frame, times[i], times[i + 1] - times[i], True)
 
 
 class _Parts:
     """Parts of a clip say lines; the rest stays as it is, with its own sound."""
 
-    def __init__(self, clip: _Clip, lines: Sequence[Line], options: DubOptions) -> None:
+    def __init__(self, clip: Clip, lines: Sequence[Line], options: DubOptions) -> None:
         self.clip = clip
         self.lines = list(lines)
         for line in lines:
@@ -247,7 +257,7 @@ class _Parts:
     def plan(self) -> list[str]:
         inside = [self._share(time) > 0 for time in self.watched_times]
         self._order = np.flatnonzero(inside)
-        self._number = {self.watched_times[n]: i for i, n in enumerate(self._order)}
+        self._dubbed = {self.watched_times[n] for n in self._order}
         return [
             f"the speech at {float(line.start):g} s is {float(line.speech.duration - line.length):.2f} s longer "
             "than its part and was cut"
@@ -279,10 +289,10 @@ class _Parts:
         rate, layout = encoder_rate(encoder, own.rate), encoder_layout(own.layout)
         return Splice(rate, layout, inserts, own, self.clip.layout.origin)
 
-    def shown(self) -> Iterator[_Shown]:
+    def shown(self) -> Iterator[Shown]:
         with PlaneReader(self.clip.path) as reader:
             for frame in ahead(reader, 4):
-                yield _Shown(frame, frame.time, frame.duration, self._number.get(frame.time))
+                yield Shown(frame, frame.time, frame.duration, frame.time in self._dubbed)
 
 
 def _stretches(lines: Sequence[Line]) -> list[tuple[Fraction, Fraction]]:
@@ -297,12 +307,51 @@ def _stretches(lines: Sequence[Line]) -> list[tuple[Fraction, Fraction]]:
     return out
 
 
-def _write(dubbed: _Whole | _Parts, output: Path, options: DubOptions, tally: Tally, progress: Progress) -> None:
+def _write(dubbed: Whole | _Parts, output: Path, options: DubOptions, tally: Tally, progress: Progress) -> None:
+    clip = dubbed.clip
+    changes, n_watched = planned(dubbed, options.face, tally, progress)
+    strokes = change_all(changes)
+    painters = [Painter(change.sitter) for change in changes]
+    kind = clip_kind(output)
+    assert kind.sound_encoder is not None
+    total = None if dubbed.n_frames is None else n_watched + dubbed.n_frames
+    with ClipWriter(
+        output, clip.path, clip.layout, sound=dubbed.sound(kind.sound_encoder), replaced=clip.sound,
+        language=dubbed.language, end=dubbed.end, options=RemuxOptions(crf=options.crf), force=options.force,
+    ) as writer:  # fmt: skip
+
+        def edited() -> Iterator[Shown]:
+            for shown in tally.timed("decode", dubbed.shown()):
+                if shown.is_dubbed:
+                    with tally.during("edit"):
+                        done = next(strokes)
+                        paint(shown.frame, painters, done)
+                    tally.faceless += not any(stroke.is_seen for stroke in done)
+                yield shown
+
+        for shown in ahead(edited(), 4):
+            with tally.during("encode"):
+                writer.write(shown.frame, shown.time, shown.duration)
+            tally.frames += 1
+            progress(n_watched + tally.frames, total)
+    tally.notes += writer.notes
+
+
+def paint(frame: PlaneFrame, painters: Sequence[Painter], strokes: Sequence[Stroke]) -> None:
+    """Change everybody's mouth in a frame."""
+    for painter, stroke in zip(painters, strokes, strict=True):
+        if stroke.motion is not None:
+            painter.paint(frame.editable(), stroke)
+
+
+def planned(dubbed: Whole | _Parts, face: str | None, tally: Tally, progress: Progress) -> tuple[list[Change], int]:
+    """Watch what is to be dubbed and decide what is done to it; also returns how many frames were watched."""
     clip = dubbed.clip
     with _Beside() as beside:  # the sounds are listened to while the clip is watched
         beside.pool.submit(_load)
         start, end = dubbed.heard
-        own = None if clip.sound is None else beside.pool.submit(own_mouth, clip.path, start, end, beside.stop)
+        is_heard = clip.sound is not None and any(line.curve is None for line in dubbed.lines)
+        own = None if not is_heard else beside.pool.submit(own_mouth, clip.path, start, end, beside.stop)
         mouths = [beside.pool.submit(mouth_of, line, beside.stop) for line in dubbed.lines]
         people, n_watched = _watch(dubbed, tally, progress)
         tally.notes += dubbed.plan()
@@ -315,30 +364,8 @@ def _write(dubbed: _Whole | _Parts, output: Path, options: DubOptions, tally: Ta
     curves = [_moved(mouth.curve, line.start) for mouth, line in zip(said, dubbed.lines, strict=True)]
     speech = joined(curves)
     times = np.array([float(t) for t in dubbed.watched_times])
-    chosen = _choose(clip.path, people, options.face, times, own_curve)
-    changes = [_Change(f, speech, dubbed, times, own_curve) for f in chosen]
-    kind = clip_kind(output)
-    assert kind.sound_encoder is not None
-    total = None if dubbed.n_frames is None else n_watched + dubbed.n_frames
-    with ClipWriter(
-        output, clip.path, clip.layout, sound=dubbed.sound(kind.sound_encoder), replaced=clip.sound,
-        language=dubbed.language, end=dubbed.end, options=RemuxOptions(crf=options.crf), force=options.force,
-    ) as writer:  # fmt: skip
-
-        def edited() -> Iterator[_Shown]:
-            for shown in tally.timed("decode", dubbed.shown()):
-                if shown.number is not None:
-                    with tally.during("edit"):
-                        touched = [change.edit(shown.frame, shown.number) for change in changes]
-                    tally.faceless += not any(touched)
-                yield shown
-
-        for shown in ahead(edited(), 4):
-            with tally.during("encode"):
-                writer.write(shown.frame, shown.time, shown.duration)
-            tally.frames += 1
-            progress(n_watched + tally.frames, total)
-    tally.notes += writer.notes
+    chosen = _choose(clip.path, people, face, times, own_curve)
+    return [Change(f, speech, dubbed, times, own_curve) for f in chosen], n_watched
 
 
 def _load() -> None:
@@ -368,7 +395,7 @@ def _moved(curve: Curve, start: Fraction) -> Curve:
     return Curve(start, curve.values, curve.voiced)
 
 
-def _watch(dubbed: _Whole | _Parts, tally: Tally, progress: Progress) -> tuple[list[Footage], int]:
+def _watch(dubbed: Whole | _Parts, tally: Tally, progress: Progress) -> tuple[list[Footage], int]:
     """Everybody in what is watched of a clip, and how many frames that was."""
     n = 0
 
@@ -428,23 +455,24 @@ def _size(footage: Footage) -> float:
     return float(np.median(1 / _heads(footage)[:, 2]))
 
 
-class _Change:
+class Change:
     """One person's mouth in the result."""
 
     def __init__(
-        self, footage: Footage, speech: Curve, dubbed: _Whole | _Parts, watched: NDArray[np.float64], own: Curve | None
+        self, footage: Footage, speech: Curve, dubbed: Whole | _Parts, watched: NDArray[np.float64], own: Curve | None
     ) -> None:
         order = dubbed.order()
         self._dubbing = dubbing = Dubbing(footage, speech, order, dubbed.times(), own, watched)
         ramp = dubbed.ramp()
         dubbing.wanted = footage.said[order] + (dubbing.wanted - footage.said[order]) * ramp[:, None]
         dubbing.share = dubbing.share * ramp
-        self._patches: Iterator[Patch | None] = dubbing.patches()
-        self._free: Any = footage.free[order]
+        self.sitter = Sitter.of(footage)
 
-    def edit(self, frame: PlaneFrame, number: int) -> bool:
-        """Change a frame; whether the mouth could be seen there."""
-        patch = next(self._patches, None)
-        if self._dubbing.share[number] > 0.01:
-            self._dubbing.edit(frame.editable(), number, patch)
-        return bool(self._free[number] > 0.5)
+    def strokes(self) -> Iterator[Stroke]:
+        """What is done to each frame that is dubbed, in order."""
+        return self._dubbing.strokes()
+
+
+def change_all(changes: Sequence[Change]) -> Iterator[tuple[Stroke, ...]]:
+    """What is done to everybody's mouth, frame by frame."""
+    return zip(*(change.strokes() for change in changes), strict=True)

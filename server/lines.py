@@ -39,6 +39,7 @@ _BLOCK, _AROUND = 10 * RATE, 2 * RATE  # moments worked out at once, and on eith
 _AT_ONCE = 10 * RATE  # moments whose faces are measured together
 _VOICED = 0.06  # of how loud a speech is in its loudest twentieth, from which somebody speaks
 _KNOWN_BY = 600  # seconds of a clip's own sound that are enough to know its speaker
+SPEECH = "speech.wav"  # what a voice said
 _PART = {"start", "end", "audio", "text", "transcript"}  # what a part of a segments file may say
 
 Floats = NDArray[np.float32]
@@ -97,6 +98,7 @@ class Line:
     phones: tuple[Phone, ...] | None = None  # where it is known what is said when, seconds of the speech
     transcript: str | None = None
     language: str | None = None  # a code like en-us or de
+    curve: Curve | None = None  # what the mouth does, where it was seen; from 0 on
 
     @property
     def length(self) -> Fraction:
@@ -110,7 +112,8 @@ class Line:
         return Insert(speech.track, self.start, self.start + self.length, begin=speech.origin + speech.start)
 
     def at(self, start: Fraction) -> Line:
-        return replace(self, start=start)
+        """The same from another time on."""
+        return replace(self, start=start, end=None if self.end is None else start + self.length)
 
 
 def lines_of(options: SpeechOptions, folder: Path) -> list[Line]:
@@ -120,7 +123,7 @@ def lines_of(options: SpeechOptions, folder: Path) -> list[Line]:
         transcript = None if options.transcript is None else text_of(options.transcript)
         return [Line(inspect_speech(options.audio), start, options.end, None, transcript, options.language)]
     if options.text is not None:
-        return [_spoken(options.the_voice(), options.text, start, options.end, folder / "speech.wav")]
+        return [_spoken(options.the_voice(), options.text, start, options.end, folder / SPEECH)]
     assert options.segments is not None
     lines = [_part(part, i, options, folder) for i, part in enumerate(_parts(options.segments), 1)]
     lines.sort(key=lambda line: line.start)
@@ -272,6 +275,8 @@ class Mouth:
 def mouth_of(line: Line, stop: Event | None = None) -> Mouth:
     """What a mouth does while a line is said, or up to when `stop` is set."""
     speech = line.speech
+    if line.curve is not None:
+        return Mouth(replace(line.curve, start=line.start), is_silent=False)
     heard = Heard(read_speech(speech.path, speech.start, min(speech.end, speech.start + line.length)), stop)
     motions = run(speaker_of(line), heard)
     blocks = [np.zeros((0, N_CONTROLS), np.float32)]

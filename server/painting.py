@@ -15,14 +15,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from synth.diffusion.guide import Reference
-from synth.diffusion.renderer import PACKAGED, find_weights, load_network
+from synth.diffusion.renderer import PACKAGED, engine_named, find_weights, load_network
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from runtime.engine import Wanted
     from synth.diffusion.pipeline import Frames, GuidePipeline, Memory
     from synth.diffusion.together import Waiting
 
+TOGETHER = 4  # sessions that one call is made ready for; more are several calls
 FOR_LIVE = ("turbo", "base")  # of the packaged weights, the first that there are: one step is sooner done than four
 
 
@@ -76,8 +78,8 @@ class Shared:
 class Painting:
     """The network of one folder of weights, loaded when it is first wanted."""
 
-    def __init__(self, weights: Path) -> None:
-        self._weights = weights
+    def __init__(self, weights: Path, engine: str | None = None) -> None:
+        self._weights, self._engine = weights, engine_named(engine)
         self._loading = threading.Lock()
         self._shared: Shared | None = None
 
@@ -85,7 +87,7 @@ class Painting:
         """It stands in a pipeline's place. Raises InputError for weights that cannot be read."""
         with self._loading:
             if self._shared is None:
-                self._shared = Shared(_load(self._weights))
+                self._shared = Shared(_load(self._weights, self._engine))
             return cast("GuidePipeline", self._shared)
 
     def counts(self) -> dict[str, int]:
@@ -93,8 +95,8 @@ class Painting:
         return {"painted": made.n_painted if made else 0, "paintings": made.n_calls if made else 0}
 
 
-def open_painting(weights: str | None, *, wanted: bool) -> Painting | None:
-    """What a server paints with: the weights that are named, else packaged ones, else nothing.
+def open_painting(weights: str | None, engine: str | None = None, *, wanted: bool) -> Painting | None:
+    """What a server paints with: the weights that are named, else packaged ones, else nothing; run as an act's are.
 
     What is named, or `wanted` in any case, is loaded at once. Raises InputError where it cannot be had.
     """
@@ -102,14 +104,14 @@ def open_painting(weights: str | None, *, wanted: bool) -> Painting | None:
     at_once = wanted or weights is not None
     if not at_once and (name is None or find_spec("diffusers") is None):
         return None
-    painting = Painting(find_weights(name))
+    painting = Painting(find_weights(name), engine)
     if at_once:
         painting.painter()
     return painting
 
 
-def _load(weights: Path) -> GuidePipeline:
-    pipeline = load_network(weights)
+def _load(weights: Path, engine: Wanted | Path) -> GuidePipeline:
+    pipeline = load_network(weights, engine=engine, streams=TOGETHER)
     if pipeline.device.type == "cpu":
         import torch
 

@@ -41,6 +41,7 @@ class ServeOptions:
     voice_command: str | None = None  # a program that says texts, instead of espeak; see audio.voice.CommandVoice
     renderer: Renderer = "warp"  # what draws where a client does not say
     weights: str | None = None  # of the diffusion renderer, as for an act; packaged ones without
+    engine: str | None = None  # that runs its network, as for an act
     workers: int = 1  # tasks worked on at once; 0 only takes them
     executor: Literal["local", "ray"] = "local"  # who works on them: processes of this machine, or a cluster
     database: str | None = None  # a URL, instead of SQLite in the data folder
@@ -79,7 +80,7 @@ def serve(options: ServeOptions, *, quiet: bool = False) -> None:
         from server.virtual_camera import CameraForm, CameraOut
 
         camera = CameraOut(CameraForm())
-    painting = open_painting(options.weights, wanted=options.renderer == "diffusion")
+    painting = open_painting(options.weights, options.engine, wanted=options.renderer == "diffusion")
     listening = listen(options.host, options.port)
     try:
         options.data.mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from audio.dubbing import RATE, Curve
-from audio.footage import N_PEOPLE, Footage, watch
+from audio.footage import N_PEOPLE, Footage, Look, watch
 from audio.speech import inspect_speech
 from audio.sync import REACH_S, Offset, measure
 from perfcap.face import MediaPipeFaces
@@ -122,7 +122,11 @@ def _watched(
 ) -> tuple[list[Footage], list[float]]:
     """Everybody seen in a stretch of a clip, and when its frames are shown, seconds."""
     times: list[float] = []
-    with PlaneReader(clip, start, end) as reader, closing(MediaPipeFaces(n_faces=N_PEOPLE)) as finder:
+    with (
+        PlaneReader(clip, start, end) as reader,
+        closing(MediaPipeFaces(n_faces=N_PEOPLE)) as several,
+        closing(MediaPipeFaces()) as one,
+    ):
         n_frames = round((end - start) * reader.layout.rate)
 
         def frames() -> Iterator[PlaneFrame]:
@@ -132,7 +136,7 @@ def _watched(
                 tally.frames += 1
                 progress(tally.frames, n_frames)
 
-        people = watch(frames(), finder)
+        people = watch(frames(), Look(several, one))
     return people, times
 
 

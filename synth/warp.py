@@ -171,6 +171,21 @@ class Drawn:
     landmarks: NDArray[np.float32]  # [478, 2] px
 
 
+@dataclass(frozen=True, kw_only=True)
+class Moving:
+    """The part of a picture outside of which nothing moves, ready to be drawn."""
+
+    left: int  # px of the picture
+    top: int
+    right: int
+    bottom: int
+    texture: NDArray[np.uint8]  # [h, w, 4], the person in that part with their opacity, once or twice as fine
+    source: NDArray[np.float32]  # [V, 2] px of the texture, where each vertex takes its colour
+    triangles: NDArray[np.int32]  # [T, 3], those that may show anything
+    bare: NDArray[np.uint8]  # [H, W, 3], the whole picture, in that part without the person
+    around: NDArray[np.uint8]  # [H, W], the person's opacity, in that part none
+
+
 class WarpRenderer:
     """(Character, Cue) -> Shot, the size of the character's picture."""
 
@@ -191,18 +206,23 @@ class WarpRenderer:
         self._rest_grid = character.camera.project(place(character.head, self._grid_local))
         self._rest_neck = character.camera.project(place(character.head, NECK[None]))
         low, high = np.floor(grid.min(0)).astype(int), np.ceil(grid.max(0)).astype(int)
-        self._x0, self._y0, self._x1, self._y1 = (int(v) for v in (*low, *high))  # nothing moves outside
-        part = (slice(self._y0, self._y1), slice(self._x0, self._x1))
+        left, top, right, bottom = (int(v) for v in (*low, *high))
+        part = (slice(top, bottom), slice(left, right))
         opacity = (character.alpha * 255 + 0.5).astype(np.uint8)
         texture = np.dstack((character.person[part], opacity[part]))
+        bare, around = character.rgb.copy(), opacity.copy()
+        bare[part], around[part] = character.behind[part], 0
         # Bilinear sampling of a picture twice as fine is nearly as sharp as bicubic and several times as fast.
-        self._fine = 2 if texture.shape[0] * texture.shape[1] <= FINE_PX else 1
-        self._texture = cv2.resize(texture, None, fx=self._fine, fy=self._fine, interpolation=cv2.INTER_LANCZOS4)
-        self._bare, self._around = character.rgb.copy(), opacity.copy()  # the person taken out of what moves
-        self._bare[part], self._around[part] = character.behind[part], 0
-        self._triangles = skin.triangles[shows(skin.points - low.astype(np.float32), skin.triangles, texture[..., 3])]
-        self._drawn = np.unique(self._triangles)
-        self._source = (skin.points - low.astype(np.float32)) * np.float32(self._fine)
+        fine = 2 if texture.shape[0] * texture.shape[1] <= FINE_PX else 1
+        corner = low.astype(np.float32)
+        self.moving = Moving(
+            left=left, top=top, right=right, bottom=bottom,
+            texture=np.asarray(cv2.resize(texture, None, fx=fine, fy=fine, interpolation=cv2.INTER_LANCZOS4)),
+            source=(skin.points - corner) * np.float32(fine),
+            triangles=skin.triangles[shows(skin.points - corner, skin.triangles, texture[..., 3])],
+            bare=bare, around=around,
+        )  # fmt: skip
+        self._drawn = np.unique(self.moving.triangles)
         self._eyes = [Eye(character, parts, skin) for parts in EYES]
         self._mouth = Mouth(character)
 
@@ -252,18 +272,23 @@ class WarpRenderer:
         """One picture and what is known of it, before any camera films it."""
         target, depth = self.vertices(motion.head, motion.face)
         part, over = self._person(target, depth)
-        rgb, opacity = self._bare.copy(), self._around.copy()
+        rgb, opacity = self.moving.bare.copy(), self.moving.around.copy()
         view = rgb[part].copy()
         lay_over(view, over)
         rgb[part], opacity[part] = view, over[..., 3]
         canvas = Canvas(rgb, np.zeros_like(opacity))
+        landmarks = self.paint(canvas, motion, target)
+        return Drawn(rgb, opacity, canvas.painted, target, depth, landmarks)
+
+    def paint(self, canvas: Canvas, motion: Motion, target: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Mouth, eyes and glasses over a picture whose vertices [V, 2] px are given; returns its landmarks [478, 2] px."""
         landmarks = self.character.camera.project(place(motion.head, motion.face))
         self._mouth.draw(canvas, landmarks, motion)
         for eye in self._eyes:
             eye.draw(canvas, landmarks, target)
         if self._glasses is not None:
             self._glasses.draw(canvas, landmarks, motion)
-        return Drawn(rgb, opacity, canvas.painted, target, depth, landmarks)
+        return landmarks
 
     def _person(
         self, target: NDArray[np.float32], depth: NDArray[np.float32]
@@ -271,7 +296,8 @@ class WarpRenderer:
         """The part of the picture that the person is in, and them in it [h, w, 4], with their opacity."""
         import cv2
 
-        low, high = (self._x0, self._y0), (self._x1, self._y1)
+        moving = self.moving
+        low, high = (moving.left, moving.top), (moving.right, moving.bottom)
         reach = target[self._drawn]
         x0, y0 = (int(v) for v in np.clip(np.floor(reach.min(0)), low, high))
         x1, y1 = (int(v) for v in np.clip(np.ceil(reach.max(0)), low, high))
@@ -280,8 +306,8 @@ class WarpRenderer:
         over = np.zeros((*nearest.shape, 4), np.uint8)
         if nearest.size:
             corner = np.array((x0, y0), np.float32)
-            rasterise(target - corner, self._source, depth, self._triangles, sampling, nearest)
-            cv2.remap(self._texture, sampling, None, cv2.INTER_LINEAR, over, cv2.BORDER_CONSTANT)
+            rasterise(target - corner, moving.source, depth, moving.triangles, sampling, nearest)
+            cv2.remap(moving.texture, sampling, None, cv2.INTER_LINEAR, over, cv2.BORDER_CONSTANT)
         return (slice(y0, y1), slice(x0, x1)), over
 
 

@@ -23,6 +23,10 @@ NEVER_AT_IMPORT = {
     "matplotlib",
     "skimage",
     "tensorrt",
+    "tensorrt_rtx",
+    "onnx",
+    "onnxruntime",
+    "onnxscript",
 }
 
 
@@ -72,6 +76,8 @@ def test_a_module_is_named_after_what_it_does(name: str) -> None:
 # So may the files that are torch modules themselves, which their users import when they first need one.
 OF_TORCH = {
     *(f"synth.diffusion.{name}" for name in ("model", "scheduler", "pipeline", "detail", "together")),
+    *(f"synth.diffusion.{name}" for name in ("step", "engines", "view")),
+    "synth.device",
     "synth.wan_animate.pipeline",
 }
 IMPORTED = [n for n in MODULES if ".training" not in n and not n.endswith("__main__") and n not in OF_TORCH]

@@ -20,12 +20,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from fastapi import WebSocket, WebSocketDisconnect
-from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 
 from server.api.access import bearer
 from server.api.service import Service
 from server.house import House, close
+from server.jobs.database import AwayError
 from server.jobs.records import Event
 from server.wire import Close
 
@@ -52,8 +52,8 @@ class Pulse:
             try:
                 if self.listeners.total():
                     await self._look()
-            except DBAPIError:
-                log.exception("the database does not answer")
+            except AwayError as error:
+                log.warning("the database does not answer", extra={"why": str(error)})
             await asyncio.sleep(POLL_S)
 
     async def _look(self) -> None:

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from fastapi.exceptions import RequestValidationError
 
 from runtime.errors import InputError
 from server.act import ActOptions
 from server.api.intake import Taken, WrongKindError
-from server.api.portrait import portrait
-from server.api.probe import Kind, ProbeLimits
+from server.api.probe import Kind
 from server.api.problems import bad_field
 from server.api.shapes import Audio, CaptureRequest, CharacterPerformanceRequest, LipSyncRequest, Picture, Text, Video
 from server.capture import CaptureOptions
@@ -36,27 +34,21 @@ class Ordered:
 class Ordering:
     """Blocks while files are fetched and looked at; raises what the request is answered with."""
 
-    data: Path
-    probing: ProbeLimits
     take: Take
     voice_command: str | None = None
 
     def act(self, request: CharacterPerformanceRequest) -> Ordered:
-        warnings = ["bodyControl is not done yet: face, head and gaze follow the performer"] * request.body_control
+        warnings = ["bodyControl does nothing: no performer's body is captured"] * request.body_control
         character = self._taken("character.uri", request.character)
-        picture = character.path
         if isinstance(request.character, Video):
-            picture = character.path.with_name("portrait.png")
-            warnings.append("a video character is shown by its best frame; its own motion is not kept")
-            with _field("character.uri"):
-                portrait(self.data / character.path, self.data / picture, self.probing, "character.uri")
+            warnings.append("a video character keeps its own head, eyes and body; its mouth follows the performer")
         reference = self._taken("reference.uri", request.reference)
         options = ActOptions(
             intensity=float(request.expression_intensity), ratio=request.ratio, seed=request.seed or 0,
             face="largest", character_face="largest",
         )  # fmt: skip
         return Ordered(
-            order=ActOrder(character=picture, performance=reference.path, options=options),
+            order=ActOrder(character=character.path, performance=reference.path, options=options),
             seconds=reference.media.seconds, uploads=(character.upload, reference.upload), warnings=tuple(warnings),
         )  # fmt: skip
 
@@ -79,6 +71,8 @@ class Ordering:
             )  # fmt: skip
             if isinstance(speech, Text):
                 options.the_voice()  # refuses what it cannot say
+                if not speech.text.strip():
+                    raise InputError("the text is empty; wanted something to be said")
         seconds = len(speech.text) / LETTERS_A_SECOND if isinstance(speech, Text) else 0.0
         if audio is not None:
             seconds = audio.media.seconds

@@ -17,13 +17,23 @@ from pathlib import Path
 from typing import Any, Literal
 
 from runtime.errors import InputError
+from runtime.foreign import seems
 
 ROOT = Path(__file__).parents[2]
 SOUND_AND_PICTURES = {  # FFmpeg's name -> the suffix we keep such files under
     "mov": ".mp4", "matroska": ".mkv", "avi": ".avi", "mpegts": ".ts", "mpeg": ".mpg", "flv": ".flv", "gif": ".gif",
     "ogg": ".ogg", "wav": ".wav", "w64": ".w64", "mp3": ".mp3", "flac": ".flac", "aac": ".aac", "aiff": ".aiff", "caf": ".caf",
 }  # fmt: skip
-STILLS = {"PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp", "GIF": ".gif", "TIFF": ".tif", "BMP": ".bmp", "MPO": ".jpg"}
+STILLS = {
+    "PNG": ".png",
+    "JPEG": ".jpg",
+    "WEBP": ".webp",
+    "GIF": ".gif",
+    "TIFF": ".tif",
+    "BMP": ".bmp",
+    "AVIF": ".avif",
+    "MPO": ".jpg",
+}
 Kind = Literal["image", "video", "audio"]
 
 
@@ -81,7 +91,11 @@ def confine(limits: ProbeLimits, written_bytes: int, n_files: int) -> None:
 
 def _look(path: Path, limits: ProbeLimits) -> Media:
     still = _still(path, limits)
-    return still if still is not None else _moving(path, limits)
+    if still is not None:
+        return still
+    if (found := seems(path)) is not None:
+        raise _RefusedError(f"{found}; wanted a picture, video or sound")
+    return _moving(path, limits)
 
 
 def _still(path: Path, limits: ProbeLimits) -> Media | None:

@@ -27,7 +27,7 @@ from server.api.fetch import Fetcher, FetchLimits
 from server.api.intake import Intake, Taken
 from server.api.ordering import Ordered, Ordering
 from server.api.probe import Kind, ProbeLimits
-from server.api.problems import ApiError, bad_field
+from server.api.problems import NO_ROOM, ApiError, bad_field
 from server.api.shapes import Created, Credits, TaskDetails
 from server.api.signing import LINK_S, Signer, load_signer
 from server.jobs.orders import as_text, from_text, kind_of, paths_of
@@ -84,7 +84,7 @@ class Service:
     def check_room(self) -> None:
         """Take in no files while the disk is nearly full; raises ApiError."""
         if shutil.disk_usage(self.data).free < LEAST_FREE:
-            raise ApiError(503, "the server has no room for files; try again later", {"Retry-After": "60"})
+            raise ApiError(503, NO_ROOM, {"Retry-After": "60"})
 
     async def in_thread(self, call: Callable[[], T]) -> T:
         """Wait for what blocks on files, in one of the threads for that."""
@@ -106,7 +106,7 @@ class Service:
         def take(uri: str, wanted: Kind, called: str) -> Taken:
             return self.intake.take(owner, uri, wanted, called, idempotency_key)
 
-        ordering = Ordering(self.data, self.options.probing, take, self.options.voice_command)
+        ordering = Ordering(take, self.options.voice_command)
         ordered = make(ordering)
         kind = kind_of(ordered.order)
         submitted = self.store.submit(

@@ -14,11 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
-from sqlalchemy.exc import DBAPIError
-
 from server.api.fetch import Fetcher, FetchError
 from server.api.service import Service
 from server.api.signing import webhook_signature
+from server.jobs.database import AwayError
 from server.jobs.records import Delivery
 
 log = logging.getLogger(__name__)
@@ -52,8 +51,8 @@ class Webhooks:
         while True:
             try:
                 await self._round()
-            except DBAPIError:
-                log.exception("the database does not answer")
+            except AwayError as error:
+                log.warning("the database does not answer", extra={"why": str(error)})
             await asyncio.sleep(POLL_S)
 
     async def _round(self) -> None:

@@ -21,6 +21,9 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from runtime.errors import InputError
 from runtime.output import check_output, whole_file, write_failure
+from runtime.video import KINDS as VIDEOS
+from server.capture import SUFFIXES as CAPTURED
+from server.jobs.database import AwayError, in_words
 from server.jobs.orders import KINDS, Order, as_text, inside, order_of, paths_of
 from server.jobs.pool import Pool, PoolOptions
 from server.jobs.records import State, Submission, Task
@@ -28,6 +31,7 @@ from server.jobs.store import Store, open_store
 from server.jobs.tariff import LOCAL
 
 COMMANDS = {"act": "act", "dub": "lip_sync", "capture": "capture"}  # as the command line calls them -> their kind
+SUFFIXES = {"act": tuple(VIDEOS), "dub": tuple(VIDEOS), "capture": CAPTURED}  # of one file
 LOOK_S = 0.2
 _TRUE, _FALSE = ("true", "yes", "1"), ("false", "no", "0")
 
@@ -102,7 +106,7 @@ def batch(manifest: Path, options: BatchOptions, progress: Progress, refuse: Ref
     except OSError as error:
         raise write_failure(data, error) from error
     store = open_store(data)
-    with contextlib.closing(store):
+    with in_words(), contextlib.closing(store):
         known, refused = _submit(store, data, rows, options.force)
         bad += refused
         if not known:
@@ -112,7 +116,7 @@ def batch(manifest: Path, options: BatchOptions, progress: Progress, refuse: Ref
         pool = Pool(store, data, PoolOptions(workers=options.workers, quiet=True))
         pool.start()
         try:
-            lines = _await(store, data, known, progress)
+            lines = _await(store, data, known, progress, pool)
         finally:
             pool.stop()
     lines += [Line(line=b.line, command="", output="", state="REFUSED", failure=b.reason) for b in bad]
@@ -145,7 +149,8 @@ def read_manifest(manifest: Path) -> tuple[list[Row], list[BadRow]]:
                 written[row.output] = number
                 rows.append(row)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{manifest} cannot be read ({error}); wanted a .csv or .jsonl of jobs") from error
+        why = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"{manifest} cannot be read ({why}); wanted a .csv or .jsonl of jobs") from error
     if not rows and not bad:
         raise InputError(f"{manifest} has no rows; wanted one or more")
     return rows, bad
@@ -156,7 +161,8 @@ def _csv(manifest: Path) -> Iterator[tuple[int, Callable[[], Mapping[str, Any]]]
         reader = csv.DictReader(file, restkey="")
         if reader.fieldnames is None or "command" not in reader.fieldnames or "output" not in reader.fieldnames:
             raise InputError(
-                f"{manifest} begins with {reader.fieldnames}; wanted names of columns, command and output among them"
+                f"{manifest} begins with {', '.join(reader.fieldnames or ()) or 'nothing'}; "
+                "wanted names of columns, command and output among them"
             )
         for told in reader:
             yield reader.line_num, lambda told=told: _typed({k: v for k, v in told.items() if v})  # type: ignore[misc]
@@ -185,6 +191,9 @@ def _row(line: int, told: Mapping[str, Any], folder: Path) -> Row:
         raise InputError(f"command is {command!r}; wanted {', '.join(COMMANDS)}")
     if not isinstance(output, str) or not Path(output).suffix:
         raise InputError(f"output is {output!r}; wanted the name of a file to write")
+    made = SUFFIXES[command]
+    if Path(output).suffix.lower() not in made:
+        raise InputError(f"output is {output!r}; wanted one file of the kind {', '.join(made)}")
     kind = COMMANDS[command]
     parts = {field.name for field in fields(KINDS[kind])} - {"options", "suffix"}
     options = {name: value for name, value in values.items() if name not in parts}
@@ -244,6 +253,7 @@ def _task(store: Store, data: Path, row: Row, force: bool) -> Task:
         before = store.known(LOCAL, again)
         if before is None:
             if n == 0:
+                _make_folder(row.output)
                 check_output(row.output, force or row.order.options.force, made_of=paths_of(row.order))
             submission = Submission(
                 owner=LOCAL, kind=COMMANDS[row.command], order=order, seconds=0.0, idempotency_key=again
@@ -253,6 +263,13 @@ def _task(store: Store, data: Path, row: Row, force: bool) -> Task:
         if not before.state.is_over or (before.state is State.SUCCEEDED and is_there):
             return before
         n += 1  # it failed, or its result was taken away: that run again
+
+
+def _make_folder(output: Path) -> None:
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise write_failure(output, error) from error
 
 
 def _key(row: Row) -> str:
@@ -267,8 +284,8 @@ def _key(row: Row) -> str:
     return hashlib.sha256("\n".join(seen).encode()).hexdigest()
 
 
-def _await(store: Store, data: Path, known: Mapping[str, Row], progress: Progress) -> list[Line]:
-    """Deliver each result as it is done, until all are."""
+def _await(store: Store, data: Path, known: Mapping[str, Row], progress: Progress, pool: Pool) -> list[Line]:
+    """Deliver each result as it is done, until all are. Raises AwayError."""
     far = dict.fromkeys(known, 0.0)
     waiting, changed = set(known), set(known)
     lines: list[Line] = []
@@ -285,6 +302,8 @@ def _await(store: Store, data: Path, known: Mapping[str, Row], progress: Progres
         progress(sum(far.values()), len(known))
         if not waiting:
             return lines
+        if pool.trouble is not None:
+            raise AwayError(f"{pool.trouble}; {shutil.disk_usage(data).free >> 20} MB of its disk are left")
         time.sleep(LOOK_S)
         news = store.events(number)
         changed = {event.task for event in news}

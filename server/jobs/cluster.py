@@ -12,23 +12,28 @@ import contextlib
 import logging
 import os
 import signal
+import sys
 import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from runtime.errors import InputError
 from server.jobs.attempt import BEAT_S, Done, Failed, Limits, Progress, confine, outcome, too_slow
+from server.jobs.database import AwayError
 from server.jobs.records import Claim, Code
-from server.jobs.worker import Worker, limits_of, opened, received, stopping
+from server.jobs.worker import AWAY, Worker, limits_of, opened, received, stopping
+
+if TYPE_CHECKING:
+    from server.jobs.orders import Order
+    from server.jobs.segments import InParts
 
 log = logging.getLogger("server.jobs.cluster")  # run as a program, its own name is __main__
 
 AGAIN = 3  # times that Ray does a step again whose worker was killed
-SHARES = {"take": 0.35, "parts": 0.6, "join": 0.05}  # of the work, about
+SHARES = {"begin": 0.35, "render": 0.6, "join": 0.05}  # of the work, about
 TELL_S = 0.5
 
 Beat = Callable[[float], None]
@@ -50,37 +55,26 @@ class Cluster:
         folder = folder.resolve()
         folder.mkdir(parents=True, exist_ok=True)
         text = claim.task.order
-        try:
-            order = _order(text, self._data)
-        except InputError as error:
-            return Failed(str(error), Code.BAD_INPUT, for_good=True)
         running = _Running(self._ray, self._run, self._data, folder, self._limits, beat)
         with contextlib.closing(running):
-            if order is None or claim.task.seconds <= self._segment_s:
+            parts = None
+            if claim.task.seconds > self._segment_s:
+                parts = running.one("begin", text, (self._segment_s,), (0.0, SHARES["begin"]))
+            if isinstance(parts, Failed):
+                return parts
+            if parts is None:
                 return _done(running.one("whole", text, (), (0.0, 1.0)))
-            take = running.one("take", text, (self._segment_s,), (0.0, SHARES["take"]))
-            if isinstance(take, Failed):
-                return take
-            begun = SHARES["take"]
-            made = running.all("part", text, [(part,) for part in take], (begun, SHARES["parts"]))
+            begun = SHARES["begin"]
+            made = running.all("render", text, [(part,) for part in parts], (begun, SHARES["render"]))
             failed = next((part for part in made if isinstance(part, Failed)), None)
             if failed is not None:
                 return failed
-            return _done(running.one("join", text, (take,), (begun + SHARES["parts"], SHARES["join"])))
+            return _done(running.one("join", text, (parts,), (begun + SHARES["render"], SHARES["join"])))
 
 
 def _done(result: Any) -> Done | Failed:
     assert isinstance(result, Done | Failed), result
     return result
-
-
-def _order(text: str, data: Path) -> Any:
-    """What can be split, or None."""
-    from server.jobs.orders import from_text, inside
-    from server.jobs.segments import can_split
-
-    order = inside(from_text(text), data)
-    return order if can_split(order) else None
 
 
 class _Running:
@@ -154,10 +148,9 @@ def _run(step: str, text: str, data: str, folder: str, limits: Limits, note: str
         os.environ[pool] = "1"
     signal.signal(signal.SIGXCPU, overtime)
     confine(limits)
-    names = parts_by_path(text, Path(data))
 
     def doing(where: Path, progress: Progress) -> Any:
-        with in_the_clients_words(names):
+        with in_the_clients_words(parts_by_path(text, Path(data))):
             return STEPS[step](text, Path(data), where, progress, *arguments)
 
     try:
@@ -185,25 +178,37 @@ def _whole(text: str, data: Path, folder: Path, progress: Progress) -> Done:
     return carry_out(text, data, folder, progress)
 
 
-def _take(text: str, data: Path, folder: Path, progress: Progress, seconds: float) -> Any:
-    from server.jobs.segments import stretches, take_up
+def _begin(text: str, data: Path, folder: Path, progress: Progress, seconds: float) -> Any:
+    """The parts of an order; None where it is done whole."""
+    from server.jobs.segments import in_parts
 
-    return stretches(take_up(_order(text, data), folder, progress), seconds)
+    way = in_parts(_order(text, data))
+    return None if way is None else way.begin(folder, seconds, progress)
 
 
-def _part(text: str, data: Path, folder: Path, progress: Progress, stretch: Any) -> str:
-    from server.jobs.segments import render
-
-    return render(_order(text, data), folder, stretch, progress).name
+def _render(text: str, data: Path, folder: Path, progress: Progress, stretch: Any) -> None:
+    _way(text, data).render(folder, stretch, progress)
 
 
 def _join(text: str, data: Path, folder: Path, progress: Progress, parts: Any) -> Done:
-    from server.jobs.segments import put_together
-
-    return put_together(_order(text, data), folder, parts)
+    return _way(text, data).join(folder, parts)
 
 
-STEPS: dict[str, Callable[..., Any]] = {"whole": _whole, "take": _take, "part": _part, "join": _join}
+def _way(text: str, data: Path) -> InParts:
+    from server.jobs.segments import in_parts
+
+    way = in_parts(_order(text, data))
+    assert way is not None, "an order that was begun in parts"
+    return way
+
+
+def _order(text: str, data: Path) -> Order:
+    from server.jobs.orders import from_text, inside
+
+    return inside(from_text(text), data)
+
+
+STEPS: dict[str, Callable[..., Any]] = {"whole": _whole, "begin": _begin, "render": _render, "join": _join}
 
 
 # -- the process that gives tasks to the cluster
@@ -238,6 +243,9 @@ def main() -> None:
         thread.join()
     store.close()
     ray.shutdown()
+    if failed and isinstance(failed[0], AwayError):
+        log.info("the cluster's workers give up", extra={"why": str(failed[0])})
+        sys.exit(AWAY)
     if failed:
         raise failed[0]
 

@@ -29,7 +29,7 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, NoSuchModuleError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from runtime.errors import InputError
@@ -162,8 +162,12 @@ deliveries = Table(
 )
 
 
+class AwayError(Exception):
+    """The database does not answer, or its disk is full: what was begun is undone, and may go well another time."""
+
+
 class Database:
-    """One per process; safe to use from several threads, never across a fork."""
+    """One per process; safe to use from several threads, never across a fork. Whoever uses it may raise AwayError."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -175,7 +179,9 @@ class Database:
                 if found is None:
                     connection.execute(insert(about).values(version=VERSION))
         except DBAPIError as error:
-            raise InputError(f"{self.name} cannot be used as a database ({_reason(error)})") from error
+            raise InputError(self._told(error)) from error
+        except AwayError as error:
+            raise InputError(str(error)) from error
         if found not in (None, VERSION):
             raise InputError(f"{self.name} has tables of version {found}; wanted {VERSION}")
 
@@ -187,25 +193,40 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        with self._engine.connect() as connection, connection.begin():
+        with self._here(), self._engine.connect() as connection, connection.begin():
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """Alone among writers until the block ends; an exception undoes all of it."""
-        with self._engine.connect().execution_options(alone=True) as connection, connection.begin():
+        with self._here(), self._engine.connect().execution_options(alone=True) as connection, connection.begin():
             yield connection
+
+    @contextmanager
+    def _here(self) -> Iterator[None]:
+        try:
+            yield
+        except (OperationalError, InterfaceError) as error:
+            raise AwayError(self._told(error)) from error
+
+    def _told(self, error: DBAPIError) -> str:
+        return f"{self.name} cannot be used as a database ({' '.join(str(error.orig).split())})"
 
     def close(self) -> None:
         self._engine.dispose()
 
 
+@contextmanager
+def in_words() -> Iterator[None]:
+    """For commands, which do not wait for a database that is away: raises InputError."""
+    try:
+        yield
+    except AwayError as error:
+        raise InputError(f"{error}; wanted it mended, and this command again") from error
+
+
 def sqlite_url(path: Path) -> str:
     return f"sqlite:///{path}"
-
-
-def _reason(error: DBAPIError) -> str:
-    return " ".join(str(error.orig).split())
 
 
 def _engine(url: str) -> Engine:

@@ -11,6 +11,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from runtime.errors import InputError
+from server.jobs.database import in_words
 from server.jobs.store import Store, open_store
 
 
@@ -20,7 +21,7 @@ def _opened(data: Path, database: str | None, tariff: Path | None) -> Iterator[S
         data.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"{data} cannot be made ({error.strerror}); wanted the server's data folder") from error
-    with contextlib.closing(open_store(data, database, tariff)) as store:
+    with in_words(), contextlib.closing(open_store(data, database, tariff)) as store:
         yield store
 
 

@@ -17,12 +17,14 @@ import time
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from shutil import disk_usage
 from typing import IO, Literal
 
 from runtime.errors import InputError
+from server.jobs.database import AwayError
 from server.jobs.store import Store
 from server.jobs.sweep import sweep
-from server.jobs.worker import Settings
+from server.jobs.worker import AWAY, Settings
 from server.logs import Style
 
 log = logging.getLogger(__name__)
@@ -31,6 +33,7 @@ LOOK_S = 0.2  # how often it is looked after the workers
 REAP_S = 5.0
 SWEEP_S = 600.0
 GRACE_S = 10.0  # workers that have not stopped by then are killed
+CALM_S = 30.0  # trouble is over when there was none for so long
 HASTY_S = 2.0  # a worker that lived no longer is not replaced before that
 
 
@@ -80,6 +83,8 @@ class Pool:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._look_after, name="pool", daemon=True)
         self._lock: IO[str] | None = None
+        self.trouble: AwayError | None = None  # why no work can be done just now
+        self._worried = 0.0  # when that was last so
 
     @property
     def pids(self) -> list[int]:
@@ -113,7 +118,10 @@ class Pool:
                 log.warning("a worker does not stop and is killed", extra={"worker": slot.name})
                 slot.process.kill()
                 slot.process.wait()
-            self._store.lost(slot.name)
+            try:
+                self._store.lost(slot.name)
+            except AwayError:  # whoever starts next, or the lease's end, puts it back
+                log.warning("what a worker held could not be put back", extra={"worker": slot.name})
         if self._lock is not None:
             self._lock.close()
 
@@ -124,8 +132,12 @@ class Pool:
             try:
                 for slot in self._slots:
                     assert slot.process is not None
-                    if slot.process.poll() is not None and now - slot.begun > HASTY_S:
-                        log.warning("a worker died", extra={"worker": slot.name, "status": slot.process.returncode})
+                    status = slot.process.poll()
+                    if status == AWAY:
+                        self._worry(AwayError(f"{self._store.database.name} cannot be written by its workers"))
+                    if status is not None and now - slot.begun > HASTY_S:
+                        level = logging.INFO if status == AWAY else logging.WARNING
+                        log.log(level, "a worker died", extra={"worker": slot.name, "status": status})
                         self._fill(slot)
                 if now - reaped >= REAP_S:
                     self._store.reap()
@@ -133,8 +145,17 @@ class Pool:
                 if now - swept >= SWEEP_S:
                     sweep(self._store, self._data)
                     swept = now
-            except Exception:  # the database may be away for a while; the workers are looked after all the same
+                if now - self._worried >= CALM_S:
+                    self.trouble = None
+            except AwayError as error:  # for a while; the workers are looked after all the same
+                self._worry(error)
+            except Exception:
                 log.exception("the house could not be kept")
+
+    def _worry(self, error: AwayError) -> None:
+        if self.trouble is None:
+            log.info("the database is away", extra={"why": str(error), "free_mb": disk_usage(self._data).free >> 20})
+        self.trouble, self._worried = error, time.monotonic()
 
     def _fill(self, slot: _Slot) -> None:
         self._store.lost(slot.name)  # whatever it held before, it holds no more

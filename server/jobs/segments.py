@@ -1,31 +1,29 @@
-"""A long act in parts: captured once from end to end, rendered beside each other, joined without a seam.
+"""Long orders in parts: what remembers is done once from end to end, what does not beside each other.
 
-Capture remembers (who is followed, what is smoothed), so it stays in one piece, and everybody renders from
-what it wrote: one performer, one anchor, the same Motion to the bit. The warp remembers nothing from picture
-to picture, so a part is exactly that stretch of the whole; the sound is laid under the joined picture once.
+Whoever begins an order writes down in its folder all that the parts need; each part is exactly that stretch of the
+whole; whoever joins them copies packets, and the sound is laid under the whole once. Every step may run in another
+process than the one before, and may be done again.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Protocol
 
-from perfcap.performance import PerformanceReader
-from runtime.join import Part, join
-from runtime.video import KINDS, VideoReader
-from server.act import act
-from server.capture import CaptureOptions, capture
+from runtime.video import KINDS
+from server.character import is_clip
+from server.dub import is_picture
 from server.jobs.attempt import Done, Progress
-from server.jobs.orders import ActOrder, Order
-from server.jobs.work import lasting, length_of
-
-TAKE = "take.npz"
+from server.jobs.orders import ActOrder, DubOrder, Order
 
 
 @dataclass(frozen=True)
 class Stretch:
-    """Pictures from `start` on up to `end`, seconds of the take; None is its end."""
+    """Pictures from `start` on up to `end`, seconds of the result; None is its end."""
 
     number: int
     start: Fraction
@@ -36,60 +34,50 @@ class Stretch:
         return f"part-{self.number:04d}.mp4"
 
 
-def can_split(order: Order) -> bool:
-    """Whether a stretch of the result depends on nothing outside of it, and the file can be joined of packets.
+class InParts(Protocol):
+    """An order that is done in parts."""
+
+    def begin(self, folder: Path, seconds: float, progress: Progress) -> list[Stretch]:
+        """Do what is done once; returns the parts, each about so many seconds long."""
+
+    def render(self, folder: Path, stretch: Stretch, progress: Progress) -> None:
+        """One part of the picture, without sound, under the stretch's name."""
+
+    def join(self, folder: Path, parts: Sequence[Stretch]) -> Done:
+        """All parts in one file; nothing else is left in the folder."""
+
+
+def in_parts(order: Order) -> InParts | None:
+    """How an order is done in parts; None where a stretch of its result depends on what is outside of it.
 
     A moving camera and an even rate count from the beginning of what they are given, a network remembers what it
-    painted, and the actor's own picture is not in a captured take: such acts are done whole. So are dubs, whose plan
-    is one search over all.
+    painted, and the actor's own picture is not in a captured take. What is no H.264 cannot be joined of packets.
     """
-    if not isinstance(order, ActOrder) or order.performance.suffix.lower() == ".npz":
-        return False
-    options = order.options
+    from server.jobs.act_in_parts import ActInParts
+    from server.jobs.dub_in_parts import DubInParts
+
     kind = KINDS.get(order.suffix)
-    is_plain = options.renderer == "warp" and not options.camera and options.fps is None and not options.side_by_side
-    return is_plain and kind is not None and kind.encoder == "libx264"
+    if kind is None or kind.encoder != "libx264":
+        return None
+    if isinstance(order, ActOrder):
+        options = order.options
+        is_even = not options.camera and options.fps is None
+        is_plain = is_even and options.renderer == "warp" and not options.side_by_side
+        is_read = order.performance.suffix.lower() != ".npz"
+        return ActInParts(order) if is_plain and is_read and not is_clip(order.character) else None
+    if isinstance(order, DubOrder):
+        return None if order.options.in_parts or is_picture(order.clip) else DubInParts(order)
+    return None
 
 
-def take_up(order: ActOrder, folder: Path, progress: Progress) -> Path:
-    """The performance, captured."""
-    options = order.options
-    how = CaptureOptions(face=options.face, profile=options.profile, start=options.start, end=options.end, force=True)
-    capture(order.performance, folder / TAKE, how, progress)
-    return folder / TAKE
-
-
-def stretches(take: Path, seconds: float) -> list[Stretch]:
-    """Of a captured take, each about so long and as long as the others; they begin at the time of a picture."""
-    with PerformanceReader(take) as reader:
-        times = [motion.time for motion in reader]
-    length = float(times[-1] - times[0])
-    n = max(1, round(length / seconds))
+def stretches(times: Sequence[Fraction], seconds: float) -> list[Stretch]:
+    """Of pictures at these times, parts about so long and as long as each other; they begin with a picture."""
+    n = max(1, round(float(times[-1] - times[0]) / seconds))
     firsts = [times[i * len(times) // n] for i in range(n)]
     return [Stretch(i, first, firsts[i + 1] if i + 1 < n else None) for i, first in enumerate(firsts)]
 
 
-def render(order: ActOrder, folder: Path, stretch: Stretch, progress: Progress) -> Path:
-    """One stretch of the result, without sound."""
-    options = replace(
-        order.options, start=stretch.start, end=stretch.end, sound=None, profile=None, face=None, force=True
-    )  # fmt: skip
-    act(order.character, folder / TAKE, folder / stretch.name, options, progress)
-    return folder / stretch.name
-
-
-def put_together(order: ActOrder, folder: Path, parts: list[Stretch]) -> Done:
-    """All stretches in one file, with the sound of the whole; the stretches and the take are removed."""
-    output = folder / f"output{order.suffix}"
-    with VideoReader(order.performance) as reader:
-        own = order.performance if reader.has_sound else None
-    join(
-        [Part(folder / part.name, part.start) for part in parts], output,
-        sound=order.options.sound or own, sound_start=order.options.start or Fraction(0), force=True,
-    )  # fmt: skip
-    lasting(output)
-    with PerformanceReader(folder / TAKE) as take:
-        n, faceless = len(take), sum(motion.confidence == 0 for motion in take)
-    for name in [TAKE, *(part.name for part in parts)]:
-        (folder / name).unlink()
-    return Done(output=output.name, seconds=float(length_of(output)), frames=n, faceless=faceless)
+def numbers(stretch: Stretch, times: Sequence[Fraction]) -> range:
+    """Which of pictures at these times are in a part."""
+    last = len(times) if stretch.end is None else bisect_left(times, stretch.end)
+    return range(bisect_left(times, stretch.start), last)

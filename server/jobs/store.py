@@ -132,15 +132,10 @@ class Store:
 
     def _same(self, connection: Connection, submission: Submission) -> Task | None:
         key = submission.idempotency_key
-        if key is None:
-            return None
-        same = select(tasks).where(tasks.c.owner == submission.owner, tasks.c.idempotency_key == key)
-        row = connection.execute(same).first()
-        if row is None:
-            return None
-        if (row.kind, row.order) != (submission.kind, submission.order):
+        before = None if key is None else self._known(connection, submission.owner, key)
+        if before is not None and (before.kind, before.order) != (submission.kind, submission.order):
             raise ConflictError(f"the idempotency key {key!r} was used for another order")
-        return line.task_of(row)
+        return before
 
     def _check_limits(self, connection: Connection, now: float, owner: str, name: str) -> None:
         tier = self.tariff.tier(name)
@@ -151,10 +146,8 @@ class Store:
 
     def known(self, owner: str, idempotency_key: str) -> Task | None:
         """What was submitted under that key before."""
-        same = select(tasks).where(tasks.c.owner == owner, tasks.c.idempotency_key == idempotency_key)
         with self.database.reading() as connection:
-            row = connection.execute(same).first()
-        return None if row is None else line.task_of(row)
+            return self._known(connection, owner, idempotency_key)
 
     def task(self, id: str, owner: str | None = None) -> Task | None:
         """None where there is none, or it is another's or deleted."""
@@ -185,28 +178,16 @@ class Store:
 
     def cancel(self, id: str, owner: str | None = None) -> Task | None:
         """End a task that is not over, and give its credits back; one that is over stays as it is."""
-        now = self.clock()
         with self.database.writing() as connection:
-            row = self._find(connection, id, owner)
-            if row is None:
-                return None
-            task = line.task_of(row)
-            if not task.state.is_over:
-                self._end(connection, now, task, State.CANCELLED, {})
-            return line.task_of(self._row(connection, id))
+            return self._cancel(connection, id, owner)
 
     def delete(self, id: str, owner: str | None = None) -> Task | None:
         """Cancel a task if it is not over, and forget it; its files go with the next `sweep`."""
-        now = self.clock()
         with self.database.writing() as connection:
-            row = self._find(connection, id, owner)
-            if row is None:
-                return None
-            task = line.task_of(row)
-            if not task.state.is_over:
-                self._end(connection, now, task, State.CANCELLED, {})
-            connection.execute(update(tasks).where(tasks.c.id == id).values(deleted=now))
-            return line.task_of(self._row(connection, id))
+            task = self._cancel(connection, id, owner)
+            if task is not None:
+                connection.execute(update(tasks).where(tasks.c.id == id).values(deleted=self.clock()))
+            return task
 
     # -- for those who follow
 
@@ -426,6 +407,20 @@ class Store:
         if tier is None:
             raise InputError(f"there is no account {owner}; wanted one that a key was made for")
         return str(tier)
+
+    def _known(self, connection: Connection, owner: str, idempotency_key: str) -> Task | None:
+        same = select(tasks).where(tasks.c.owner == owner, tasks.c.idempotency_key == idempotency_key)
+        row = connection.execute(same).first()
+        return None if row is None else line.task_of(row)
+
+    def _cancel(self, connection: Connection, id: str, owner: str | None) -> Task | None:
+        row = self._find(connection, id, owner)
+        if row is None:
+            return None
+        task = line.task_of(row)
+        if not task.state.is_over:
+            self._end(connection, self.clock(), task, State.CANCELLED, {})
+        return line.task_of(self._row(connection, id))
 
     def _row(self, connection: Connection, id: str) -> Row[Any]:
         return connection.execute(select(tasks).where(tasks.c.id == id)).one()

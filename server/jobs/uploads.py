@@ -27,9 +27,7 @@ class Uploads:
 
         With the `id` of one that is here already, that one: so a request that is made again finds its files.
         """
-        there = None if id is None else self.get(id)
-        if there is not None:
-            return there
+        again = id is not None
         id = id or str(uuid.uuid4())
         suffix = _SUFFIX.search(PurePosixPath(name.replace("\\", "/")).suffix.lower())
         upload = Upload(
@@ -37,6 +35,9 @@ class Uploads:
             created=self._clock(),
         )  # fmt: skip
         with self._database.writing() as connection:
+            there = self.of(connection, uploads.c.id == id) if again else []
+            if there:
+                return there[0]
             connection.execute(
                 insert(uploads).values(id=id, owner=owner, name=name, path=upload.path, created=upload.created)
             )

@@ -29,7 +29,7 @@ def carry_out(text: str, data: Path, folder: Path, progress: Progress) -> Done:
     """
     order = inside(from_text(text), data)
     output = folder / f"output{order.suffix}"
-    names = parts_by_path(text, data)
+    names = {**parts_by_path(text, data), str(output): "the output"}
     with in_the_clients_words(names):
         tally, seconds = _carry_out(order, output, progress)
     lasting(output)

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Protocol
 
 from server.jobs.attempt import BEAT_S, Doing, Done, Failed, Forked, Limits
+from server.jobs.database import AwayError
 from server.jobs.records import Claim, LeaseError
 from server.jobs.store import Store, open_store
 from server.logs import Style, tell
@@ -28,6 +29,7 @@ from server.logs import Style, tell
 log = logging.getLogger("server.jobs.worker")  # run as a program, its own name is __main__
 
 IDLE_S = 0.3  # how often it is looked for a task while there was none
+AWAY = 75  # exit status of one whose database is away
 NICE = 10  # live sessions go first
 
 
@@ -167,7 +169,11 @@ def main(making: Callable[[Path], Callable[[Claim], Doing]] = ordered) -> None:
         return
     data = Path(settings.data)
     store = opened(settings)
-    Worker(settings.name, store, data, Forked(making(data), limits_of(store)), stopping()).run()
+    try:
+        Worker(settings.name, store, data, Forked(making(data), limits_of(store)), stopping()).run()
+    except AwayError as error:  # it is begun anew until the database is there again
+        log.info("a worker gives up", extra={"why": str(error)})
+        sys.exit(AWAY)
     store.close()
 
 

@@ -72,7 +72,7 @@ class Crop:
         H, W = picture.shape[:2]
         x0, y0 = max(self.left, 0), max(self.top, 0)
         x1, y1 = min(self.left + self.size, W), min(self.top + self.size, H)
-        change = self._resize(result.astype(np.float32) - shown, self.size) * self._fade
+        change = self._resize(result.astype(np.float32) - shown, self.size) * self.fade
         inside = (slice(y0 - self.top, y1 - self.top), slice(x0 - self.left, x1 - self.left))
         out = picture.copy()
         view = out[y0:y1, x0:x1]
@@ -87,7 +87,7 @@ class Crop:
         return np.asarray(cv2.resize(part, (side, side), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR))
 
     @cached_property
-    def _fade(self) -> NDArray[np.float32]:  # [size, size, 1]
+    def fade(self) -> NDArray[np.float32]:  # [size, size, 1]
         from_edge = (np.arange(self.size, dtype=np.float32) + 0.5) / self.size
         ramp = smoothstep(np.minimum(from_edge, 1 - from_edge), 0.0, EDGE_SHARE)
         return np.asarray(np.minimum(ramp[:, None], ramp[None])[..., None], np.float32)
@@ -137,11 +137,11 @@ class Guides:
         self.crop = crop_around(character.landmarks, character.unit_px, side)
         self.opened = mouth_opening(character.landmarks)
         self._rest = skin.points
-        self._triangles = skin.triangles
-        self._values = np.zeros((len(skin.points), 3), np.float32)
+        self.triangles = skin.triangles  # [T, 3]
+        self.values = np.zeros((len(skin.points), 3), np.float32)  # [V, 3], the points of the template
         face = canonical_vertices()
-        self._values[: len(face)] = face
-        self._filled = (character.alpha * 255 + 0.5).astype(np.uint8)  # what is behind the person was never seen
+        self.values[: len(face)] = face
+        self.filled = (character.alpha * 255 + 0.5).astype(np.uint8)  # [H, W]: what is behind the person was never seen
         self._unit = character.unit_px * self.crop.scale
 
     def of(self, drawn: Drawn) -> Guide:
@@ -150,19 +150,28 @@ class Guides:
         S = crop.side
         coords, stretch = np.zeros((S, S, 3), np.float32), np.zeros((S, S), np.float32)
         nearest = np.full((S, S), FAR, np.float32)
-        longer = stretch_of(self._rest, drawn.vertices, self._triangles)
+        longer = self.stretched(drawn.vertices)
         n = len(inner_triangles())
         target = crop.to_crop(drawn.vertices)
-        trace(target, drawn.depth, self._triangles, self._values, longer, n, coords, stretch, nearest)
-        points = crop.to_crop(drawn.landmarks)
+        trace(target, drawn.depth, self.triangles, self.values, longer, n, coords, stretch, nearest)
         rgb = crop.cut(drawn.rgb)
         opacity, filled, painted = (
             crop.cut(layer, beyond=beyond).astype(np.float32) / 255
-            for layer, beyond in ((drawn.opacity, 0), (self._filled, 255), (drawn.painted, 255))
+            for layer, beyond in ((drawn.opacity, 0), (self.filled, 255), (drawn.painted, 255))
         )
         valid = (opacity + (1 - opacity) * (1 - filled)) * (1 - painted)
-        mouth, eyes = (_region(points, rings, self._unit, S) for rings in ((OUTER_LIPS,), (RIGHT_EYE, LEFT_EYE)))
+        mouth, eyes = (_enlarged(soft, S) for soft in self.regions(drawn.landmarks))
         return Guide(rgb, valid, coords, stretch, mouth, eyes, self.opened, crop)
+
+    def stretched(self, vertices: NDArray[np.float32]) -> NDArray[np.float32]:
+        """How much longer than in the picture each triangle [T] is where it has grown most."""
+        return stretch_of(self._rest, vertices, self.triangles)
+
+    def regions(self, landmarks: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        """Where mouth and eyes of landmarks [478, 2] px are, each [S / COARSE, S / COARSE]."""
+        points = self.crop.to_crop(landmarks)
+        rings = ((OUTER_LIPS,), (RIGHT_EYE, LEFT_EYE))
+        return [_region(points, each, self._unit, self.crop.side) for each in rings]
 
 
 def references(character: Character, side: int = 512) -> list[Reference]:
@@ -233,7 +242,7 @@ def stretch_of(
 def _region(
     points: NDArray[np.float32], rings: tuple[tuple[int, ...], ...], unit: float, side: int
 ) -> NDArray[np.float32]:
-    """Softly [side, side] 1 inside rings of landmarks [478, 2] px of the crop, 0 REGION_UNITS beyond."""
+    """Softly 1 inside rings of landmarks [478, 2] px of the crop, 0 REGION_UNITS beyond, COARSE times smaller."""
     import cv2
 
     mask = np.zeros((side // COARSE, side // COARSE), np.uint8)
@@ -242,5 +251,10 @@ def _region(
         line = np.round((points[list(ring)] / COARSE - 0.5) * 16).astype(np.int32)
         cv2.fillPoly(mask, [line], 255, shift=4)
         cv2.polylines(mask, [line], True, 255, max(1, round(reach)), shift=4)
-    soft = cv2.GaussianBlur(mask.astype(np.float32) / 255, (0, 0), max(0.5, reach / 4))
+    return np.asarray(cv2.GaussianBlur(mask.astype(np.float32) / 255, (0, 0), max(0.5, reach / 4)))
+
+
+def _enlarged(soft: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+    import cv2
+
     return np.asarray(cv2.resize(soft, (side, side), interpolation=cv2.INTER_LINEAR))

@@ -65,7 +65,7 @@ class Norm(nn.Module):  # type: ignore[misc]
         self.gain = nn.Parameter(torch.ones(n))
 
     def forward(self, x: Tensor) -> Tensor:
-        size = torch.rsqrt(x.square().mean(1, keepdim=True) + 1e-5)
+        size = torch.rsqrt(x.float().square().mean(1, keepdim=True) + 1e-5).to(x.dtype)  # squares overflow half floats
         return x * size * self.gain[:, None, None]
 
 

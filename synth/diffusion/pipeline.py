@@ -6,7 +6,7 @@ size, that goes in and comes out. Importing this file loads torch and diffusers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -19,6 +19,7 @@ from torch import Tensor
 from synth.diffusion.guide import Guide, Reference
 from synth.diffusion.model import RGB, FaceUNet, pack_guide, pack_reference
 from synth.diffusion.scheduler import BridgeScheduler
+from synth.diffusion.step import Network
 
 
 @dataclass(frozen=True)
@@ -36,14 +37,19 @@ class Frames:
 
 
 class GuidePipeline(DiffusionPipeline):  # type: ignore[misc]
-    """Guides [B, T, N_GUIDE, S, S] -> pictures."""
+    """Guides [B, T, N_GUIDE, S, S] -> pictures. Its steps are done by `network`: the U-Net, or engines in its place."""
 
     unet: FaceUNet
     scheduler: BridgeScheduler
+    network: Network
+    ready: Callable[[int, int, int], object]  # told side, frames at once and references of streams that will come
+    told: Callable[[], list[str]]  # who did the steps, for people
 
     def __init__(self, unet: FaceUNet, scheduler: BridgeScheduler) -> None:
         super().__init__()
         self.register_modules(unet=unet, scheduler=scheduler)
+        self.network = unet
+        self.ready, self.told = lambda side, frames, references: None, list
 
     def begin(self, n: int, side: int, *, steps: int | None = None, seed: int = 0) -> Memory:
         """Of n streams that have shown nothing yet; `steps` are the weights' own without a number."""
@@ -80,7 +86,7 @@ class GuidePipeline(DiffusionPipeline):  # type: ignore[misc]
         left = list(memory.left)
         for i in range(first, len(left)):
             time = scheduler.timesteps[i].expand(len(guide)).to(guide.device, guide.dtype)
-            out = self.unet(sample, time, guide, references, left[i])
+            out = self.network(sample, time, guide, references, left[i])
             sample, left[i] = scheduler.step(i, sample, out.frame, memory.noise[i]), out.memory
         return Frames(sample, replace(memory, left=tuple(left)))
 

@@ -7,16 +7,17 @@ shared. torch and diffusers load when a network is loaded.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast, get_args
 
+from runtime.engine import ENGINES, Wanted
 from runtime.errors import InputError
 from runtime.records import Cue, Shot
 from synth.camera import VirtualCamera
-from synth.diffusion.guide import Guide, Guides, references
+from synth.diffusion.guide import Crop, references
 from synth.rig import Character
-from synth.warp import Drawn, WarpRenderer
+from synth.warp import WarpRenderer
 
 if TYPE_CHECKING:
     from synth.diffusion.model import FaceUNet
@@ -54,9 +55,25 @@ def find_weights(name: str | None) -> Path:
     return Path(name)
 
 
-def load_network(folder: Path, device: str | None = None) -> GuidePipeline:
-    """A saved network, ready to paint, on the best device without a name of one.
+def engine_named(text: str | None) -> Wanted | Path:
+    """`auto`, as without a name, one of ENGINES, or a model that understudy export wrote; raises InputError."""
+    for known in get_args(Wanted):
+        if (text or "auto") == known:
+            return cast(Wanted, known)
+    path = Path(text or "")
+    if path.suffix.lower() != ".onnx":
+        raise InputError(f"--engine is {text!r}; wanted auto, {', '.join(ENGINES)}, or an exported .onnx")
+    if not path.is_file():
+        raise InputError(f"{path} does not exist; wanted a model that understudy export wrote")
+    return path
 
+
+def load_network(
+    folder: Path, device: str | None = None, engine: Wanted | Path | None = None, streams: int = 1
+) -> GuidePipeline:
+    """A saved network, ready to paint, on the best device without a name of one; run as it is, or by an engine.
+
+    An engine is made ready for so many streams that come together.
     Raises InputError where there is none that can be read.
     """
     try:
@@ -83,14 +100,17 @@ def load_network(folder: Path, device: str | None = None) -> GuidePipeline:
     pipeline.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     pipeline.unet.to(memory_format=torch.channels_last)  # twice as fast on a CPU
     pipeline.unet.eval()
+    if engine is not None:
+        from synth.diffusion.engines import run_by
+
+        run_by(pipeline, engine, streams)
     return pipeline
 
 
 @dataclass(frozen=True)
 class _Held:
     cue: Cue
-    drawn: Drawn
-    guide: Guide
+    drawn: Any  # as the easel draws
 
 
 class DiffusionRenderer:
@@ -103,26 +123,35 @@ class DiffusionRenderer:
         options: DiffusionOptions,
         camera: VirtualCamera | None = None,
     ) -> None:
+        from synth.diffusion.view import easel_for
+
         self._warp = WarpRenderer(character, camera)
         self._pipeline, self._options = pipeline, options
         side = pipeline.unet.config.side
-        self._guides = Guides(self._warp, side)
-        self._references = pipeline.references(references(character, side)[:MOST_REFERENCES])
-        self._close = _close_up(self._guides, self._warp, pipeline.unet)
+        self._easel = easel_for(self._warp, pipeline)
+        self._whole = self._easel.view(side)
+        shown = references(character, side)[:MOST_REFERENCES]
+        self._references = pipeline.references(shown)
+        pipeline.ready(side, options.chunk, len(shown))
+        close = _close_side(self._whole.crop, pipeline.unet)
+        self._close = None if close is None else self._easel.view(close)
         self._held: list[_Held] = []
         self._start()
 
     def _start(self) -> None:
-        side, o = self._guides.crop.side, self._options
-        self._memory = self._pipeline.begin(1, side, steps=o.steps, seed=o.seed)
+        o = self._options
+        self._memory = self._pipeline.begin(1, self._whole.crop.side, steps=o.steps, seed=o.seed)
         if self._close is not None:
             from synth.diffusion.detail import Detail
 
             self._detail = Detail(self._pipeline, self._close.crop.side, steps=o.steps, seed=o.seed)
 
+    def told(self) -> list[str]:
+        """Who ran the network, for people."""
+        return self._pipeline.told()
+
     def push(self, cue: Cue) -> list[Shot]:
-        drawn = self._warp.draw(self._warp.motion_of(cue))
-        self._held.append(_Held(cue, drawn, self._guides.of(drawn)))
+        self._held.append(_Held(cue, self._easel.draw(self._warp.motion_of(cue))))
         return self._paint() if len(self._held) == self._options.chunk else []
 
     def flush(self) -> list[Shot]:
@@ -131,28 +160,22 @@ class DiffusionRenderer:
         return shots
 
     def _paint(self) -> list[Shot]:
-        from synth.diffusion.pipeline import to_pictures
-
         held, self._held = self._held, []
-        shown = [h.guide for h in held]
-        guide = self._pipeline.guide(shown)
+        drawn = [h.drawn for h in held]
+        view, guide = self._whole, self._whole.guide(drawn)
         frames = self._pipeline(guide, self._references, self._memory)
         self._memory = frames.memory
         pictures = frames.pictures
         if self._close is not None:
-            shown = [self._close.of(h.drawn) for h in held]
-            pictures = self._detail.paint(self._pipeline.guide(shown), guide, pictures, self._references)
-        return [self._shot(*each) for each in zip(held, shown, to_pictures(pictures[0]), strict=True)]
-
-    def _shot(self, held: _Held, shown: Guide, painted: Any) -> Shot:
-        rgb = shown.crop.lay_back(held.drawn.rgb, shown.rgb, painted)
-        return self._warp.shot(held.cue, replace(held.drawn, rgb=rgb))
+            view = self._close
+            pictures = self._detail.paint(view.guide(drawn), guide, pictures, self._references)
+        return [self._warp.shot(h.cue, view.lay_back(h.drawn, p)) for h, p in zip(held, pictures[0], strict=True)]
 
 
-def _close_up(guides: Guides, warp: WarpRenderer, unet: FaceUNet) -> Guides | None:
-    """Guides at the picture's own resolution, where that is above the network's side and the network knows it."""
-    crop, multiple = guides.crop, unet.multiple
+def _close_side(crop: Crop, unet: FaceUNet) -> int | None:
+    """The picture's own resolution, where that is above the network's side and the network knows it."""
+    multiple = unet.multiple
     finest = int(unet.config.finest * crop.side)
     if min(crop.size, finest) < CLOSE * crop.side:
         return None
-    return Guides(warp, min(crop.size, finest) // multiple * multiple)
+    return int(min(crop.size, finest) // multiple * multiple)

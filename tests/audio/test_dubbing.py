@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from audio.bank import Bank, Patch
 from audio.dubbing import RATE, SPEED, Curve, Dubbing, ranges, relative, who_speaks
 from audio.footage import Footage, Motions
-from audio.mouth_shape import N_CONTROLS, OPENING, WIDTH, SpeakerMouth, controls
+from audio.mouth_shape import N_CONTROLS, OPENING, SHUT, WIDTH, SpeakerMouth, controls
 from perfcap.head import Camera
 from perfcap.written import head_at
 from runtime.records import N_EXPRESSION, Motion
@@ -97,8 +97,7 @@ def test_frames_that_are_as_wanted_already_are_left_alone() -> None:
     clip = footage(np.zeros(100))
     plan = dubbed(clip, speech(np.zeros(100)))
     assert plan.share.max() == 0
-    plane = np.zeros((512, 512), np.uint8)
-    assert plan.edit((plane,), 5, None) is False
+    assert all(stroke.motion is None for stroke in plan.strokes())
 
 
 def test_what_the_mouth_did_by_itself_stays_where_it_is_hidden_and_comes_and_goes_softly() -> None:
@@ -125,6 +124,18 @@ def test_sound_that_has_nothing_to_do_with_the_mouth_says_nothing_of_its_range()
     clip = footage(waves(150, rate=3.0))
     other = speech(0.05 * waves(150, rate=1.37))
     assert ranges(clip, times(150), other)[OPENING] == pytest.approx(ranges(clip, times(150), None)[OPENING], rel=0.15)
+
+
+def test_lips_that_touch_do_so_as_those_that_are_laid_over_them_and_none_passes_through_the_other() -> None:
+    clip = footage(np.where(np.arange(100) % 20 < 10, 0.4, 0.0))
+    said = speech(waves(rate=1.0))
+    said.values[:, OPENING] -= 0.03  # they are pressed together
+    plan = dubbed(clip, said)
+    shut = (plan.wanted[:, OPENING] < SHUT) & (plan.share > 0.99)
+    assert shut.sum() > 10
+    assert plan.wanted[:, OPENING].min() > clip.speaker.rest[OPENING] - 1e-6
+    laid = [p.controls[OPENING] for p in plan.patches() if p is not None]
+    assert plan.wanted[shut, OPENING].tolist() == pytest.approx([laid[i] for i in np.flatnonzero(shut)])
 
 
 def test_where_the_new_sound_is_the_clip_s_own_the_mouth_stays_as_it_was_filmed() -> None:

@@ -114,6 +114,15 @@ def test_who_is_alone_is_looked_at_closely_and_others_who_come_are_found_soon() 
             assert np.abs(each.view.of_frame(true.landmarks) - found.landmarks).max() < 0.1
 
 
+def test_who_is_not_found_again_in_the_whole_frame_is_still_followed_closely() -> None:
+    clip = frames([[landmarks(0.0)] for _ in range(3 * LOOK_EVERY)])
+    several = Finder(clip)
+    look = Look(several, Finder(clip, 1))
+    assert look(clip[0]).faces
+    several.find = lambda rgb: []  # type: ignore[method-assign]
+    assert all(look(frame).faces for frame in clip[1:])
+
+
 def test_the_part_that_is_looked_at_follows_who_moves() -> None:
     clip = frames([[landmarks(0.0, -0.15 + 0.3 * i / 40)] for i in range(40)])
     one = Finder(clip, 1)

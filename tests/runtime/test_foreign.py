@@ -10,6 +10,7 @@ import pytest
 
 from runtime.errors import InputError
 from runtime.foreign import seems
+from runtime.image import load_image
 from runtime.sound import open_sound
 from runtime.video import VideoReader, VideoWriter
 
@@ -49,3 +50,12 @@ def test_of_what_it_does_not_know_it_says_nothing(tmp_path: Path) -> None:
     (tmp_path / "b.bin").write_bytes(b"")
     (tmp_path / "c.bin").write_bytes(b"\xff\xfe latin \xe9 only")
     assert [seems(tmp_path / name) for name in ("a.bin", "b.bin", "c.bin", "gone.bin")] == [None] * 4
+
+
+def test_pictures_of_kinds_that_are_not_read_are_called_by_their_name(tmp_path: Path) -> None:
+    (tmp_path / "photo.jpg").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(4000))
+    (tmp_path / "logo.png").write_text('<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"/>')
+    with pytest.raises(InputError, match=r"photo.jpg is a HEIC picture, to be saved as JPEG first; wanted a picture"):
+        load_image(tmp_path / "photo.jpg")
+    with pytest.raises(InputError, match=r"logo.png is an SVG drawing, to be saved as PNG first; wanted a picture"):
+        load_image(tmp_path / "logo.png")

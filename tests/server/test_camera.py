@@ -43,7 +43,7 @@ def test_a_character_is_a_picture_or_the_demo_s_by_name(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("options", "says"), [
     ({"renderer": "oil"}, "renderer is 'oil', wanted warp or diffusion"),
-    ({"weights": "RUN"}, "--weights are not for the warp; wanted --renderer diffusion"),
+    ({"weights": "RUN"}, "--weights and --engine are not for the warp; wanted --renderer diffusion"),
     ({"intensity": 9}, "intensity is 9, wanted 1 to 5"),
 ])  # fmt: skip
 def test_options_that_cannot_be_are_refused(options: dict[str, Any], says: str) -> None:

@@ -27,6 +27,9 @@ def test_this_machine_runs_an_act_and_every_part_is_told(capsys: pytest.CaptureF
         "espeak-ng",
         "torch",
         "diffusers",
+        "engine torch",
+        "engine onnx",
+        "engine tensorrt",
     ):
         assert name in checks
         assert checks[name]["found"]
@@ -58,3 +61,16 @@ def test_what_is_optional_does_not_count(monkeypatch: pytest.MonkeyPatch, capsys
         == "pip install 'understudy[voice]', for texts and for transcripts of any language"
     )
     assert checks["pocketsphinx"]["remedy"] == "pip install 'understudy[align]', for English transcripts"
+
+
+def test_engines_are_told_of_and_which_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
+    torch = pytest.importorskip("torch", reason="pip install torch")
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    assert run(["doctor", "--json"]) == 0
+    checks = {check["name"]: check for check in json.loads(capsys.readouterr().out)["checks"]}
+    assert checks["engine torch"]["found"] == f"torch {torch.__version__} on the CPU"
+    assert checks["engine auto"]["found"] == "takes torch"
+    assert not checks["engine tensorrt"]["ok"]
+    assert checks["engine tensorrt"]["found"].endswith(("only that builds without a GPU", "running them needs a GPU"))
+    assert "understudy[tensorrt]" in checks["engine tensorrt"]["remedy"]

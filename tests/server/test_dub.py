@@ -286,12 +286,12 @@ def test_of_several_people_those_asked_for_speak(
 ) -> None:
     people: list[Footage] = []
 
-    class Noted(driver._Change):
+    class Noted(driver.Change):
         def __init__(self, footage: Footage, *rest: Any) -> None:
             people.append(footage)
             super().__init__(footage, *rest)
 
-    monkeypatch.setattr(driver, "_Change", Noted)
+    monkeypatch.setattr(driver, "Change", Noted)
     made(two_faces, tmp_path / "out.mp4", audio=said, face="all", length="cut")
     assert len(people) == 2
     off = [np.abs(a - b) for a, b in zip(luma(two_faces), luma(tmp_path / "out.mp4"), strict=True)]

@@ -454,7 +454,7 @@ def test_obs_gets_the_character_without_what_is_behind(browser: Any, server: Run
         assert corner < 20
         assert middle > 235
         if SHOTS:
-            stage.screenshot(path=f"{SHOTS}/stage.png", omit_background=True)
+            stage.screenshot(path=f"{SHOTS}/studio-stage.png", omit_background=True)
         shown = stage.evaluate("""src => new Promise((done) => {
           const image = new Image();
           image.onload = () => { done(image.naturalWidth); image.src = ""; }; // it would never end

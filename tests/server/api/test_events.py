@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy.exc import OperationalError
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from server.api.events import Pulse
 from server.api.service import Service, ServiceOptions
+from server.jobs.database import AwayError
 from server.jobs.store import open_store
 from tests.server.api.conftest import Served
 
@@ -67,7 +67,7 @@ def test_every_change_is_told_and_none_is_missed_over_a_dropped_connection(serve
 
 def test_a_database_that_is_away_for_a_while_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     service = Service(tmp_path, open_store(tmp_path), ServiceOptions(), "http://127.0.0.1:1")
-    answers: list[int | Exception] = [OperationalError("select", None, Exception("away")), 7]
+    answers: list[int | Exception] = [AwayError("away"), 7]
 
     def last_event() -> int:
         answer = answers.pop(0) if len(answers) > 1 else answers[0]

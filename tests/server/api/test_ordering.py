@@ -11,7 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from runtime.errors import InputError
 from server.api.intake import Taken, WrongKindError
 from server.api.ordering import Ordering
-from server.api.probe import Kind, Media, ProbeLimits
+from server.api.probe import Kind, Media
 from server.api.shapes import CharacterPerformanceRequest, LipSyncRequest
 from server.jobs.orders import ActOrder, DubOrder
 
@@ -33,7 +33,7 @@ def take(uri: str, wanted: Kind, called: str) -> Taken:
     return taken
 
 
-ordering = Ordering(Path("data"), ProbeLimits(), take)
+ordering = Ordering(take)
 
 
 def lip_sync(source: str, speech: dict[str, str], **more: object) -> LipSyncRequest:

@@ -83,7 +83,7 @@ class Page:
 
     def shot(self, name: str) -> None:
         if SHOTS:
-            self.page.screenshot(path=f"{SHOTS}/{name}.png", full_page=True)
+            self.page.screenshot(path=f"{SHOTS}/studio-{name}.jpg", type="jpeg", quality=80, full_page=True)
 
 
 @contextmanager
@@ -143,7 +143,7 @@ def test_what_cannot_be_dubbed_is_told_in_words(browser: Any, working: Served, f
         )
         page.page.set_input_files("#dub-speech", files / "sound.wav")
         page.page.click("#dub button[type=submit]")
-        page.says("dub", "notes.mp4 holds no media that can be read; wanted a picture, video or sound.")
+        page.says("dub", "notes.mp4 holds text; wanted a picture, video or sound.")
         page.shot("dub-refused")
         page.page.set_input_files("#dub-source", files / "clip.mp4")
         page.page.click("#dub button[type=submit]")

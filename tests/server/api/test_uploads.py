@@ -76,7 +76,7 @@ def test_a_file_that_is_none_of_ours_is_refused_as_it_comes(served: Served) -> N
     runwayml = pytest.importorskip("runwayml", reason="runwayml is the client; pip install runwayml")
     with pytest.raises(runwayml.APIStatusError, match="Upload failed with status 400") as refused:
         served.client().uploads.create_ephemeral(file=("a.mp4", b"not a film"))
-    assert "holds no media" in str(refused.value.body)
+    assert "holds text" in str(refused.value.body)
 
 
 def test_a_file_that_has_not_come_cannot_be_worked_on(served: Served) -> None:

@@ -122,7 +122,7 @@ def postgres() -> Iterator[str]:
         _await(lambda: (folder / ".s.PGSQL.5432").exists() and _answers(f"postgresql://tester@/postgres?host={folder}"))
         yield f"postgresql://tester@/{{}}?host={folder}"
     finally:
-        server.send_signal(signal.SIGINT)  # which does not wait for clients to leave
+        server.send_signal(signal.SIGQUIT)  # which waits neither for clients nor for what nobody will read again
         server.wait(30)
         log.close()
         shutil.rmtree(folder, ignore_errors=True)

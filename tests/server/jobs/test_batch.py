@@ -23,8 +23,10 @@ from server.cli import run
 from server.dub import DubOptions
 from server.jobs.batch import BatchOptions, read_manifest
 from server.jobs.orders import ActOrder, DubOrder
+from server.jobs.pool import PROGRAMS
 from server.jobs.records import State
 from server.jobs.store import open_store
+from server.jobs.worker import AWAY
 
 HEADER = "command,character,performance,clip,audio,output,intensity,camera,fps,side_by_side\n"
 
@@ -78,7 +80,8 @@ def test_bad_rows_are_told_by_line_and_the_good_ones_kept(tmp_path: Path) -> Non
             "act,a.png,b.mp4,,,1.mp4,,,,\n"
             "act,a.png,b.mp4,,,9.mp4,,,,,more\n"
             "dub,,,c.mp4,,10.mp4,,,,\n"
-            "act,a.png,b.mp4,,,11.mp4,,,1/0,\n",
+            "act,a.png,b.mp4,,,11.mp4,,,1/0,\n"
+            "act,a.png,b.mp4,,,12.png,,,,\n",
         )
     )
     assert [row.line for row in rows] == [2]
@@ -94,9 +97,10 @@ def test_bad_rows_are_told_by_line_and_the_good_ones_kept(tmp_path: Path) -> Non
         (10, "more cells than there are columns"),
         (11, "found nothing to be said"),
         (12, "act.options.fps is '1/0'"),
+        (13, "output is '12.png'; wanted one file of the kind .mp4, .m4v"),
     ]:
         assert word in said[line]
-    assert len(bad) == 10
+    assert len(bad) == 11
 
 
 @pytest.mark.parametrize(
@@ -138,7 +142,7 @@ def test_rows_whose_files_are_missing_are_refused_before_any_work(
     assert "no row that can be done; line 2: " in capsys.readouterr().err
 
 
-def speech(path: Path, seconds: float = 0.8) -> None:
+def speech(path: Path, seconds: float = 0.8) -> Path:
     rng = np.random.default_rng(0)
     pcm = (rng.normal(0, 3000, round(16000 * seconds)) * np.sin(np.arange(round(16000 * seconds)) / 1500)).astype("<i2")
     with wave.open(str(path), "wb") as file:
@@ -146,6 +150,21 @@ def speech(path: Path, seconds: float = 0.8) -> None:
         file.setsampwidth(2)
         file.setframerate(16000)
         file.writeframes(pcm.tobytes())
+    return path
+
+
+def test_workers_that_cannot_write_end_a_batch_with_a_sentence(
+    portrait: Path, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As on a full disk; the database is made, and no more."""
+    monkeypatch.setitem(PROGRAMS, "local", ("-c", f"raise SystemExit({AWAY})"))
+    manifest = tmp_path / "jobs.csv"
+    manifest.write_text(f"command,character,performance,output\nact,{portrait},{clip},out.mp4\n")
+    assert run(["batch", str(manifest)]) == 2
+    said = capsys.readouterr().err
+    assert "jobs.sqlite cannot be written by its workers; " in said
+    assert said.endswith("MB of its disk are left; wanted it mended, and this command again\n")
+    assert said.count("\n") == 1
 
 
 @pytest.mark.slow
@@ -158,7 +177,7 @@ def test_every_row_is_done_and_reported_and_nothing_is_done_twice(
         {"command": "act", "character": str(portrait), "performance": str(clip), "output": "1.mp4"},
         {"command": "act", "character": str(portrait), "performance": "blank.mp4", "output": "2.mp4"},
         {"command": "sing", "output": "3.mp4"},
-        {"command": "dub", "clip": str(portrait), "audio": "s.wav", "output": "4.mp4"},
+        {"command": "dub", "clip": str(portrait), "audio": "s.wav", "output": "out/4.mp4"},
         {"command": "capture", "video": str(clip), "output": "5.csv"},
     ]
     path = manifest(tmp_path, "".join(json.dumps(row) + "\n" for row in rows), "jobs.jsonl")
@@ -175,12 +194,12 @@ def test_every_row_is_done_and_reported_and_nothing_is_done_twice(
     with VideoReader(tmp_path / "1.mp4") as reader:
         assert sum(1 for _ in reader) == 24
     assert told[0]["seconds"] == pytest.approx(24 / 25)
-    written = {name: (tmp_path / name).stat().st_mtime_ns for name in ("1.mp4", "4.mp4", "5.csv")}
+    written = {name: (tmp_path / name).stat().st_mtime_ns for name in ("1.mp4", "out/4.mp4", "5.csv")}
     assert run([*command, "-q"]) == 1
     assert written == {name: (tmp_path / name).stat().st_mtime_ns for name in written}
-    (tmp_path / "4.mp4").unlink()
+    (tmp_path / "out/4.mp4").unlink()
     assert run([*command, "-q"]) == 1
-    assert (tmp_path / "4.mp4").exists()
+    assert (tmp_path / "out/4.mp4").exists()
     assert written["1.mp4"] == (tmp_path / "1.mp4").stat().st_mtime_ns
 
 

@@ -19,13 +19,15 @@ from numpy.typing import NDArray
 from runtime.video import VideoReader
 from server.act import ActOptions, act
 from server.capture import CaptureOptions, capture
-from server.jobs.orders import ActOrder, as_text
+from server.dub import DubOptions, dub
+from server.jobs.orders import ActOrder, DubOrder, as_text, inside
 from server.jobs.pool import Pool, PoolOptions
 from server.jobs.records import Code, State, Submission
 from server.jobs.segments import stretches
 from server.jobs.store import Store, open_store
-from tests.server.conftest import Rgb, film, swaying
+from tests.server.conftest import RATE, Rgb, film, swaying
 from tests.server.jobs.conftest import TARIFF
+from tests.server.jobs.test_batch import speech
 
 PORT = 26_391
 
@@ -139,13 +141,43 @@ def test_a_long_act_in_parts_is_the_whole_though_a_worker_is_killed(
     assert [p.name for p in output.parent.iterdir()] == ["output.mp4"]
 
     capture(clip, tmp_path / "take.npz", CaptureOptions(), nothing)
-    assert len(stretches(tmp_path / "take.npz", 1.0)) == 3
+    assert len(stretches([i / RATE for i in range(75)], 1.0)) == 3
     act(portrait, tmp_path / "take.npz", tmp_path / "whole.mp4", ActOptions(), nothing)
     ours, wanted = pictures(output), pictures(tmp_path / "whole.mp4")
     assert len(ours) == len(wanted) == 75
     far = np.array([[np.abs(a.astype(int) - b).mean() for b in wanted] for a in ours])
     print(f"mean difference from the whole: {far.diagonal().mean():.3f}, at the seams {far.diagonal()[[25, 50]]}")
     assert (far.argmin(1) == np.arange(75)).all()  # each is the whole's picture of that number, and no other
+
+
+@pytest.mark.slow
+def test_a_long_dub_in_parts_is_the_whole(
+    ray_cluster: str, face: Rgb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", ray_cluster)
+    (tmp_path / "tariff.toml").write_text(TARIFF.replace("segment_s = 60", "segment_s = 1"))
+    film(tmp_path / "clip.mp4", swaying(face), 30)
+    speech(tmp_path / "said.wav", 2.0)
+    ordered = DubOrder(clip=Path("clip.mp4"), options=DubOptions(audio=Path("said.wav")))
+    store = open_store(tmp_path, tariff=tmp_path / "tariff.toml")
+    id = store.submit(Submission(owner="local", kind="lip_sync", order=as_text(ordered), seconds=2.0)).task.id
+    pool = Pool(store, tmp_path, PoolOptions(workers=2, quiet=True, executor="ray"), tariff=tmp_path / "tariff.toml")
+    pool.start()
+    try:
+        wait_until(lambda: (task := store.task(id)) is not None and task.state.is_over, 240)
+    finally:
+        pool.stop()
+    done = store.task(id)
+    assert done is not None
+    assert (done.state, done.failure) == (State.SUCCEEDED, None)
+    output = tmp_path / done.outputs[0]
+    assert [path.name for path in output.parent.iterdir()] == ["output.mp4"]
+    dub(tmp_path / "clip.mp4", tmp_path / "whole.mp4", inside(ordered, tmp_path).options, nothing)  # type: ignore[arg-type]
+    ours, wanted = pictures(output), pictures(tmp_path / "whole.mp4")
+    assert len(ours) == len(wanted) == 50
+    off = np.array([np.abs(a.astype(int) - b).mean() for a, b in zip(ours, wanted, strict=True)])
+    print(f"mean difference from the whole: {off.mean():.3f}, at most {off.max():.3f}")
+    assert off.max() < 2  # two encodings of the same pictures
 
 
 @pytest.mark.slow

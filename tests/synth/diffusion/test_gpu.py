@@ -1,16 +1,35 @@
-"""On an accelerator the network paints what it paints on a CPU, in little memory."""
+"""On an accelerator the network paints what it paints on a CPU, in little memory, whoever runs it."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
 import pytest
 
 pytest.importorskip("diffusers", reason="needs understudy[diffusion]")
 
 import torch
 
+from perfcap.expression import template
+from perfcap.face import MediaPipeFaces
+from perfcap.written import range_of_motion
+from runtime.engine_torch import TorchEngine
+from runtime.engines import look
+from runtime.records import Cue
+from runtime.stage import run
+from synth.device import DeviceWarp
+from synth.diffusion.engines import EngineNetwork, run_by
 from synth.diffusion.model import N_GUIDE, N_REFERENCE, FaceUNet
 from synth.diffusion.pipeline import GuidePipeline
+from synth.diffusion.renderer import DiffusionOptions, DiffusionRenderer
 from synth.diffusion.scheduler import BridgeScheduler
+from synth.diffusion.step import Shapes, Step, by_chance, fingerprint, gap
+from synth.retarget import Retarget, RetargetOptions
+from synth.rig import Character, rig
+from synth.warp import WarpRenderer
 from tests.synth.diffusion.network import pipeline
 
 pytestmark = [
@@ -41,3 +60,67 @@ def test_a_chunk_of_eight_takes_at_most_4_gb() -> None:
     with torch.no_grad():
         made(guide, made.unet.encode(shown), made.begin(1, S))
     assert torch.cuda.max_memory_allocated() <= 4 * 2**30
+
+
+@pytest.fixture(scope="module")
+def hero() -> Character:
+    data = pytest.importorskip("skimage.data", reason="scikit-image brings the face; pip install scikit-image")
+    rgb = np.ascontiguousarray(data.astronaut()[:320, 64:384])
+    finder = MediaPipeFaces(still=True)
+    (mesh,) = finder.find(rgb)
+    finder.close()
+    return rig(rgb, mesh, template())
+
+
+@pytest.fixture(scope="module")
+def cues(hero: Character) -> list[Cue]:
+    script = range_of_motion()
+    retarget = Retarget(hero, template(), [script(Fraction(0))], RetargetOptions())
+    times = [Fraction(i, 4) for i in range(11)]
+    return [Cue(time=t, motion=replace(retarget(script(t)), time=t)) for t in times]
+
+
+def test_recorded_kernels_say_what_they_said_and_their_results_are_the_callers() -> None:
+    unet, shapes = pipeline(64).unet.to("cuda"), Shapes(64, frames=2, references=2)
+    engine = TorchEngine(Step(unet).by_name, "cuda", shapes.inputs(unet), shapes.outputs(unet))
+    first = engine(by_chance(unet, shapes, 1))
+    kept = {name: x.clone() for name, x in first.items()}
+    off = max(gap(unet, engine, by_chance(unet, shapes, seed)) for seed in range(3))
+    assert off < 1e-2, f"largest difference {off}"
+    assert all(torch.equal(first[name], kept[name]) for name in kept)
+
+
+def test_every_engine_that_is_here_says_what_torch_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UNDERSTUDY_ENGINES", str(tmp_path))
+    unet = pipeline(64).unet.to("cuda")
+    model, shapes = fingerprint(unet), Shapes(64, references=2)
+    unet.half()
+    for found in look():
+        if found.able:
+            network = EngineNetwork(unet, model, found.name)
+            off = gap(unet, network.prepare(shapes), by_chance(unet, shapes, 7))
+            print(f"{network.told()[0]}: {off:.1e} from torch")
+            assert off < 1e-2
+            assert (found.name == "torch") == ("torch" in network.told()[0]), "it fell back"
+
+
+def test_a_gpu_draws_what_a_cpu_draws(hero: Character, cues: list[Cue]) -> None:
+    warp = WarpRenderer(hero)
+    device = DeviceWarp(warp, torch.device("cuda"))
+    for cue in cues:
+        off = np.abs(device.draw(cue.motion).rgb.cpu().numpy().astype(int) - warp.draw(cue.motion).rgb).max(-1)
+        assert off.mean() < 0.05
+        assert (off > 2).mean() < 0.001
+
+
+def test_a_performance_is_painted_the_same_on_a_gpu_by_an_engine(
+    hero: Character, cues: list[Cue], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UNDERSTUDY_ENGINES", str(tmp_path))
+    plain, on_gpu = pipeline(128), pipeline(128)
+    on_gpu.to("cuda")
+    run_by(on_gpu, "auto")
+    one = list(run(DiffusionRenderer(hero, plain, DiffusionOptions()), cues))
+    other = list(run(DiffusionRenderer(hero, on_gpu, DiffusionOptions(chunk=8)), cues))  # 8, then 1, 1 and 1
+    gaps = [np.abs(a.rgb.astype(int) - b.rgb) for a, b in zip(one, other, strict=True)]
+    assert max(g.mean() for g in gaps) < 1

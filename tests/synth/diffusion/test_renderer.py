@@ -88,7 +88,7 @@ def test_outside_the_faces_square_the_picture_is_the_warps_to_the_last_bit(pictu
     wide = rigged(np.pad(picture, ((60, 200), (150, 170), (0, 0)), "edge"))
     warp = WarpRenderer(wide)
     made = DiffusionRenderer(wide, pipeline(64), DiffusionOptions())
-    crop = made._guides.crop
+    crop = made._whole.crop
     for cue in cues[:3]:
         (shot,), plain = made.push(cue), warp.render(cue)
         changed = (shot.rgb != plain.rgb).any(-1)
