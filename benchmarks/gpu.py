@@ -25,6 +25,7 @@ from tempfile import TemporaryDirectory
 from benchmarks.diffusion import quality, speed
 from benchmarks.engines import engines
 from benchmarks.table import Table, machine
+from synth.diffusion.renderer import PACKAGED
 
 SLICE_MIN = 2.5  # of training, after which people made meanwhile are taken in
 ENGINES_S = 2.0  # for each figure of the engines
@@ -80,7 +81,8 @@ def train(plan: Plan, kind: str, until: float, more: Sequence[str]) -> bool:
         line = [
             sys.executable, "-m", "server.cli", "train", kind, str(plan.people), "-o", str(run), "--device", plan.device,
             "--minutes", f"{minutes:.2f}", "--every", "1000", "--precision", "bfloat16" if on_gpu else "float32",
-            "--batch", "48" if on_gpu else "2", "--json", "--window", str(plan.window * 2 // 3 // 16 * 16), *more,
+            "--batch", "48" if on_gpu else "2", "--json", "--window", str(plan.window * 2 // 3 // 16 * 16),
+            "--hue", "warp", "--nearest", "0.5", "--still", "0.2", *more,
         ]  # fmt: skip
         ran = subprocess.run(line, capture_output=True, text=True, check=False)
         print(ran.stdout, ran.stderr, sep="", flush=True)
@@ -121,6 +123,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--cores", type=int, default=max(1, (os.cpu_count() or 1) - 2), help="that make people")
     parser.add_argument("--steps", type=int, default=40_000, help="of the base network; turbo takes a fifth")
+    parser.add_argument("--fresh", action="store_true", help="begin from nothing, not from the packaged weights")
     parser.add_argument("--landmarks", type=Path, help="landmarks.npz of people made before: a minute less")
     given = parser.parse_args()
     plan = Plan(
@@ -141,7 +144,9 @@ def main() -> None:
             time.sleep(min(FIRST_ROWS_S, 0.1 * 60 * plan.minutes))
         left = 60 * (plan.minutes - plan.bench_min) - (time.monotonic() - begun)
         base_until = time.monotonic() + plan.base_share * left
-        train(plan, "base", base_until, ["--steps", str(given.steps), "--side", str(plan.side), "--elsewhere", "0"])
+        begin = [] if given.fresh or not (PACKAGED / "base").exists() else ["--weights", "base"]
+        of_base = ["--steps", str(given.steps), "--side", str(plan.side), "--elsewhere", "0", *begin]
+        train(plan, "base", base_until, of_base)
         teacher = ["--teacher", str(plan.output / "base"), "--steps", str(max(1, given.steps // 5))]
         train(plan, "turbo", begun + 60 * (plan.minutes - plan.bench_min), teacher)
     finally:

@@ -485,6 +485,17 @@ Weights = Annotated[str | None, typer.Option(help="Begin with these: base, turbo
 Steps = Annotated[int, typer.Option(help="Steps of learning.")]
 BatchSize = Annotated[int, typer.Option(help="Windows shown a step.")]
 Window = Annotated[int, typer.Option(help="Pixels of the samples across a window that is shown.")]
+FramesShown = Annotated[int, typer.Option(help="Of a sample that are shown, one after the other; 0 shows all.")]
+ReferencesShown = Annotated[
+    int, typer.Option(help="Pictures of a person that are shown at most; 0 teaches to do without.")
+]
+Nearest = Annotated[
+    float, typer.Option(help="Share of the samples that are shown: those whose guides are least wrong.")
+]
+Still = Annotated[float, typer.Option(help="Share of the windows that show the picture unmoved: nothing to paint.")]
+Hue = Annotated[
+    str, typer.Option(help="Whose the insides of mouths have: truth, or warp where those made are too grey.")
+]
 Rate = Annotated[float, typer.Option(help="Of learning, at most.")]
 TrainSeed = Annotated[int, typer.Option(help="The same seed ends in the same network.")]
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
@@ -503,6 +514,9 @@ def train() -> None:
 def base(
     samples: Samples,
     output: RunFolder,
+    weights: Annotated[
+        str | None, typer.Option(help="Begin with these: base, turbo, or a folder; with nothing without.")
+    ] = None,
     steps: Steps = TrainOptions.steps,
     batch: BatchSize = TrainOptions.batch,
     window: Window = TrainOptions.window,
@@ -515,6 +529,15 @@ def base(
     elsewhere: Annotated[
         float, typer.Option(help="0 to 1, how much may be changed outside mouth and eyes.")
     ] = TrainOptions.elsewhere,
+    eyes: Annotated[float, typer.Option(help="0 to 1, how much may be changed at the eyes.")] = TrainOptions.eyes,
+    frames: FramesShown = TrainOptions.frames,
+    references: ReferencesShown = TrainOptions.references,
+    nearest: Nearest = TrainOptions.nearest,
+    still: Still = TrainOptions.still,
+    hue: Hue = TrainOptions.hue,
+    regress: Annotated[
+        float, typer.Option(help="Share of the steps before it learns to paint in four steps.")
+    ] = TrainOptions.regress,
     rate: Rate = TrainOptions.rate,
     seed: TrainSeed = TrainOptions.seed,
     device: Device = TrainOptions.device,
@@ -531,11 +554,12 @@ def base(
 
     with asked_for():
         options = TrainOptions(
-            steps=steps, batch=batch, window=window, side=side, zoom=zoom, elsewhere=elsewhere, rate=rate, seed=seed, device=device,
-            threads=threads, precision=precision, every=every, minutes=minutes,  # type: ignore[arg-type]
+            steps=steps, batch=batch, window=window, side=side, zoom=zoom, elsewhere=elsewhere, eyes=eyes, frames=frames,
+            references=references, nearest=nearest, still=still, hue=hue,  # type: ignore[arg-type]
+            regress=regress, rate=rate, seed=seed, device=device, threads=threads, precision=precision, every=every, minutes=minutes,  # type: ignore[arg-type]
         )  # fmt: skip
     with Report("train", quiet=quiet, json=json) as report:
-        report.done(output, train_base(samples, output, options, report.progress))
+        report.done(output, train_base(samples, output, weights, options, report.progress))
 
 
 @training.command()
@@ -548,6 +572,11 @@ def turbo(
     steps: Steps = TURBO.steps,
     batch: BatchSize = TURBO.batch,
     window: Window = TURBO.window,
+    frames: FramesShown = TURBO.frames,
+    references: ReferencesShown = TURBO.references,
+    nearest: Nearest = TURBO.nearest,
+    still: Still = TURBO.still,
+    hue: Hue = TURBO.hue,
     rate: Rate = TURBO.rate,
     seed: TrainSeed = TURBO.seed,
     device: Device = TURBO.device,
@@ -564,8 +593,8 @@ def turbo(
 
     with asked_for():
         options = TrainOptions(
-            steps=steps, batch=batch, window=window, rate=rate, seed=seed, device=device,
-            threads=threads, precision=precision, every=every, minutes=minutes,  # type: ignore[arg-type]
+            steps=steps, batch=batch, window=window, frames=frames, references=references, nearest=nearest, still=still, hue=hue,  # type: ignore[arg-type]
+            rate=rate, seed=seed, device=device, threads=threads, precision=precision, every=every, minutes=minutes,  # type: ignore[arg-type]
         )  # fmt: skip
     with Report("train", quiet=quiet, json=json) as report:
         report.done(output, train_turbo(samples, output, teacher, options, report.progress))

@@ -50,12 +50,13 @@ def need_torch() -> None:
         raise InputError(f"training needs {' and '.join(missing)}; wanted pip install understudy[train,diffusion]")
 
 
-def train_base(data: Path, output: Path, options: TrainOptions, progress: Progress) -> Tally:
-    """A network from samples that were made."""
+def train_base(data: Path, output: Path, weights: str | None, options: TrainOptions, progress: Progress) -> Tally:
+    """A network from samples that were made; from nothing without weights to begin with."""
     need_torch()
     from synth.training import diffusion as training
 
-    return _told(training.base_run(Samples(data), output, options), progress)
+    begun = None if weights is None else load_network(find_weights(weights), options.device)
+    return _told(training.base_run(Samples(data), output, options, begun), progress)
 
 
 def train_turbo(data: Path, output: Path, teacher: str | None, options: TrainOptions, progress: Progress) -> Tally:
@@ -123,6 +124,15 @@ def _told(run: Run, progress: Progress) -> Tally:
 
 
 @dataclass(frozen=True)
+class _Picture:
+    """A frame of the clip that is to be a picture of the character."""
+
+    rgb: Rgb
+    mesh: FaceMesh
+    motion: Motion  # of this very moment
+
+
+@dataclass(frozen=True)
 class _Source:
     """A frame of the clip as the picture of a character, who acts the clip."""
 
@@ -139,7 +149,7 @@ def write_footage(footage: Footage, hero: Character, folder: Path, side: int) ->
     seen = [i for i, motion in enumerate(motions[:-1]) if motion.confidence > 0 and motions[i + 1].confidence > 0]
     if not pictures or len(seen) < 2:
         raise InputError(f"{footage.clip} shows a face in {len(seen)} frames; wanted many more, seconds at least")
-    sources = [_source(rgb, mesh, hero, take, side) for rgb, mesh in pictures]
+    sources = [_source(picture, hero, take, side) for picture in pictures]
     wanted = [seen[round(i)] for i in np.linspace(0, len(seen) - 1, min(MOST_ROWS, len(seen)))]
     again = open_take(footage.clip, footage.take, Tally(), pictures=True)
     rows: list[Any] = []
@@ -153,11 +163,11 @@ def write_footage(footage: Footage, hero: Character, folder: Path, side: int) ->
     return n
 
 
-def _looked_through(take: Take) -> tuple[list[Motion], list[tuple[Rgb, FaceMesh]]]:
-    """All of a take's motion, and N_SOURCES frames spread over it with the face they show."""
+def _looked_through(take: Take) -> tuple[list[Motion], list[_Picture]]:
+    """All of a take's motion, and N_SOURCES frames spread over it."""
     step = max(1, (take.n_frames or 1) // N_SOURCES)
     motions: list[Motion] = []
-    found: list[tuple[Rgb, FaceMesh]] = []
+    found: list[_Picture] = []
     finder = MediaPipeFaces(still=True)
     looked = 0
     for i, (motion, rgb) in enumerate(take.motions):
@@ -167,17 +177,17 @@ def _looked_through(take: Take) -> tuple[list[Motion], list[tuple[Rgb, FaceMesh]
             looked += 1
             faces = finder.find(rgb)
             if len(faces) == 1:
-                found.append((rgb, faces[0]))
+                found.append(_Picture(rgb, faces[0], motion))
                 looked = 0
     finder.close()
     return motions, found
 
 
-def _source(rgb: Rgb, mesh: FaceMesh, hero: Character, take: Take, side: int) -> _Source:
-    character = rig(rgb, mesh, template())
+def _source(picture: _Picture, hero: Character, take: Take, side: int) -> _Source:
+    character = rig(picture.rgb, picture.mesh, template())
     character = replace(character, references=((hero.rgb, hero.landmarks),))
     warp = WarpRenderer(character)
-    retarget = Retarget(character, take.performer.neutral, take.moments, RetargetOptions())
+    retarget = Retarget(character, take.performer.neutral, [picture.motion], RetargetOptions())
     return _Source(warp, Guides(warp, side), retarget, references(character, side))
 
 

@@ -130,6 +130,8 @@ class Attend(nn.Module):  # type: ignore[misc]
         return pair.view(2, B, R, C, h * w).transpose(3, 4).flatten(2, 3)
 
     def forward(self, x: Tensor, coords: Tensor, references: Tensor) -> Tensor:  # [B T, C, h, w]
+        if not references.shape[2]:
+            return x
         B, C = references.shape[1], references.shape[3]
         h, w = x.shape[2:]
         queries = self.query(self.norm(x) + self.where(coords))
@@ -142,8 +144,9 @@ class Attend(nn.Module):  # type: ignore[misc]
 class FaceUNet(ModelMixin, ConfigMixin):  # type: ignore[misc]
     """Guide, references and a picture on the way -> the frame. All pictures are -1..1.
 
-    `side` is the one that the weights know faces at, `finest` how many times as large they know them too. `elsewhere` is how much may be changed outside mouth and eyes,
-    0 to 1: weights that know only those leave all else to the warp.
+    `side` is the one that the weights know faces at, `finest` how many times as large they know them too. `elsewhere`
+    is how much may be changed outside mouth and eyes, 0 to 1: weights that know only those leave all else to the warp;
+    `eyes` is how much at the eyes, beyond that.
     """
 
     @register_to_config  # type: ignore[untyped-decorator]
@@ -153,6 +156,7 @@ class FaceUNet(ModelMixin, ConfigMixin):  # type: ignore[misc]
         heads: int = 4,
         side: int = 512,
         elsewhere: float = 1.0,
+        eyes: float = 1.0,
         finest: float = 1.0,
     ) -> None:
         super().__init__()
@@ -189,6 +193,8 @@ class FaceUNet(ModelMixin, ConfigMixin):  # type: ignore[misc]
     def encode(self, references: Tensor) -> Tensor:
         """Reference pictures [B, R, N_REFERENCE, S, S] as what is attended to [layers, 2, B, N, C]; once a character."""
         B, R = references.shape[:2]
+        if not R:
+            return references.new_zeros(len(self.attend), 2, B, 0, self.config.widths[-1])
         flat = references.flatten(0, 1)
         time = self._times(torch.zeros(B * R, device=flat.device, dtype=flat.dtype))
         x = self.reference_stem(F.pixel_unshuffle(flat, PATCH))
@@ -227,7 +233,7 @@ class FaceUNet(ModelMixin, ConfigMixin):  # type: ignore[misc]
             if i:
                 x = F.interpolate(self.up[i - 1](x), scale_factor=2.0, mode="nearest")
         change = F.pixel_shuffle(self.head(F.silu(self.norm(x))), PATCH).unflatten(0, (B, T))
-        within = torch.maximum(guide[:, :, MOUTH], guide[:, :, EYES])
+        within = torch.maximum(guide[:, :, MOUTH], self.config.eyes * guide[:, :, EYES])
         share = self.config.elsewhere + (1 - self.config.elsewhere) * within
         return FrameOutput(frame=guide[:, :, RGB] + share * change, memory=tuple(left))
 

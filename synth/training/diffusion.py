@@ -44,6 +44,8 @@ Point = NDArray[np.float64]  # [2], y and x, px
 HELD_OUT = 10  # one person in so many is never shown, only scored
 SHARD = "15MB"
 AHEAD = 4  # batches cut while one is learned from
+LEAST_PX = 30  # of a part of a window that counts
+GRAIN = 40.0  # of a picture: variance of its levels that is nobody's fault
 FIELDS = ("target", "rgb", "valid", "coords", "stretch", "mouth", "eyes")
 MASKS = ("valid", "mouth", "eyes")
 
@@ -71,22 +73,28 @@ class Windows:
         self.learned, self.scored = (np.flatnonzero(some) for some in (~held_out, held_out))
         if not len(self.learned):
             raise InputError(f"all {len(samples)} samples are of people kept to score with; wanted more")
+        if options.nearest < 1:
+            regions = ("mouth", "eyes") if options.eyes else ("mouth",)
+            wrong = np.array([_wrong(samples.row(int(i)), regions) for i in self.learned])
+            self.learned = self.learned[wrong <= np.quantile(wrong, options.nearest)]
 
     def of(self, step: int) -> dict[str, NDArray[Any]]:
         """Of one step of training."""
         rng = np.random.default_rng((self._options.seed, step))
         cut = self._cut(rng.choice(self.learned, self._options.batch), rng)
-        return _with_references(cut, int(rng.integers(1, cut["references"].shape[1] + 1)))
+        most = min(self._options.references, cut["references"].shape[1])
+        return _with_references(cut, int(rng.integers(min(1, most), most + 1)))
 
     def to_score(self) -> Iterator[dict[str, NDArray[Any]]]:
         """Always the same ones, of people never shown; of those shown where there are no others.
 
-        One reference each, the picture that is warped: what the product has of most characters.
+        One reference each if any, the picture that is warped: what the product has of most characters.
         """
         rng = np.random.default_rng(self._options.seed)
+        n = min(1, self._options.references)
         some = (self.scored if len(self.scored) else self.learned)[:64]
         for at in range(0, len(some), self._options.batch):
-            yield _with_references(self._cut(some[at : at + self._options.batch], rng), 1)
+            yield _with_references(self._cut(some[at : at + self._options.batch], rng), n)
 
     def stream(self, first: int) -> Iterator[dict[str, NDArray[Any]]]:
         """Of all steps from one on, cut ahead of their use."""
@@ -105,15 +113,23 @@ class Windows:
         w = self._options.window * zoom
         if w > S:
             raise InputError(f"the samples are {S} px wide; wanted a window of at most that, not {w}")
+        T = len(row["rgb"])
+        n = min(self._options.frames or T, T)
+        first = int(rng.integers(T - n + 1))
         if rng.random() < 0.2 and self._options.elsewhere > 0:
             middle = rng.uniform(0, S, 2)
         else:
-            shows = [name for name in ("mouth", "mouth", "eyes") if row[name][0].any()]
-            middle = (_middle(row[rng.choice(shows)][0]) if shows else np.full(2, S / 2)) + rng.normal(0, w / 8, 2)
+            eyes = row["eyes"][first] if self._options.eyes else np.zeros_like(row["eyes"][first])
+            middle = _shown_at(row["mouth"][first], eyes, rng) + rng.normal(0, w / 8, 2)
         rows, columns = _square(middle, w, S)
-        out = {name: np.array(row[name][:, rows, columns]) for name in FIELDS}
+        out = {name: np.array(row[name][first : first + n, rows, columns]) for name in FIELDS}
         y, x = middle.clip(0, S - 1).astype(int)
-        there = [_square(_same_point(seen, row["coords"][0, y, x], middle), w, S) for seen in row["reference_coords"]]
+        point = row["coords"][first, y, x]
+        there = [_square(_same_point(seen, point, middle), w, S) for seen in row["reference_coords"]]
+        if self._options.hue == "warp":
+            out["target"] = _hued(out)
+        if rng.random() < self._options.still:
+            out |= {"rgb": out["target"], "valid": np.full_like(out["valid"], 255), "stretch": 0 * out["stretch"]}
         for name in ("references", "reference_coords"):
             out[name] = np.stack([seen[part] for seen, part in zip(row[name], there, strict=True)])
         small = {name: _shrunk(array, zoom) for name, array in out.items()} if zoom > 1 else out
@@ -129,6 +145,47 @@ def _shrunk(array: NDArray[Any], zoom: int) -> NDArray[Any]:
     N, w = array.shape[:2]
     blocks = array.reshape(N, w // zoom, zoom, w // zoom, zoom, *array.shape[3:])
     return np.asarray(blocks.astype(np.float32).mean((2, 4)) + 0.5 * (array.dtype == np.uint8)).astype(array.dtype)
+
+
+def _hued(cut: dict[str, NDArray[Any]]) -> NDArray[np.uint8]:
+    """The truth [T, w, w, 3] with the insides of mouths as light as they are, but of the guide's mean hue."""
+    truth = cut["target"].astype(np.float32)
+    inside = (cut["mouth"] / 255 * (1 - cut["valid"] / 255)).astype(np.float32)[..., None]
+    if inside.sum() < LEAST_PX * len(truth):
+        return cut["target"]
+    shares = []
+    for picture in (cut["rgb"], truth):
+        mean = (inside * picture).sum((0, 1, 2)) / inside.sum() + 1
+        shares.append(mean / mean.mean())
+    gain = np.clip(shares[0] / shares[1], 0.7, 1.4)
+    return np.asarray(np.clip(truth * (1 + inside * (gain - 1)) + 0.5, 0, 255), np.uint8)
+
+
+def _wrong(row: Any, regions: tuple[str, ...]) -> float:
+    """How far the guide of a sample's first frame is from the truth, of what there is to see, where that is farthest:
+    between the lips or around them, on the eyes or around those."""
+    valid = row["valid"][0]
+    off = np.square(row["rgb"][0].astype(np.float32) - row["target"][0])
+    worst = []
+    for region in (row[name][0] for name in regions):
+        for part in ((region > 127) & (valid < 102), (region > 25) & (valid > 153)):
+            if part.sum() >= LEAST_PX:
+                worst.append(off[part].mean() / (row["target"][0][part].var(0).mean() + GRAIN))
+    return max(worst, default=math.inf)
+
+
+def _shown_at(mouth: NDArray[np.uint8], eyes: NDArray[np.uint8], rng: Rng) -> Point:
+    """The middle of the mouth or of an eye, whichever of their regions [S, S] are there."""
+    regions = [mouth] if mouth.any() else []
+    if eyes.any():
+        half = int(_middle(eyes)[1]) + 1
+        one = np.array(eyes)
+        if rng.random() < 0.5:
+            one[:, :half] = 0
+        else:
+            one[:, half:] = 0
+        regions.append(one if one.any() else eyes)
+    return _middle(regions[rng.integers(len(regions))]) if regions else np.full(2, len(mouth) / 2)
 
 
 def _middle(mask: NDArray[np.uint8]) -> Point:
@@ -164,25 +221,58 @@ def shown(cut: dict[str, NDArray[Any]], device: str, jitter: torch.Generator | N
     weight = 1 + 4 * within + 2 * (1 - masks["valid"][:, :, None])
     if jitter is None:
         return Shown(guide, target, references, weight)
-    gain, gamma = _light(len(guide), jitter, device)
-    guide, references = (torch.cat((_relit(x[:, :, RGB], gain, gamma), x[:, :, 3:]), 2) for x in (guide, references))
-    target = _relit(target, gain, gamma)
+    camera = _Camera.random(len(guide), jitter, device)
+    grain = camera.grain(guide[:, :, RGB].shape[1:], jitter)
+    guide, references = (
+        torch.cat((camera.sees(x[:, :, RGB], noise), x[:, :, 3:]), 2) for x, noise in ((guide, grain), (references, 0))
+    )
+    target = camera.sees(target, grain)
     if torch.rand((), generator=jitter) < 0.5:
         guide, target, references, weight = (x.flip(-1) for x in (guide, target, references, weight))
         guide[:, :, 4], references[:, :, 3] = -guide[:, :, 4], -references[:, :, 3]
     return Shown(guide, target, references, weight)
 
 
-def _light(n: int, jitter: torch.Generator, device: str) -> tuple[Tensor, Tensor]:
-    """Gains [n, 1, 3, 1, 1] and gammas [n, 1, 1, 1, 1] of other lights."""
-    gain = torch.exp(0.15 * torch.randn((n, 1, 1, 1, 1), generator=jitter))
-    colour = torch.exp(0.06 * torch.randn((n, 1, 3, 1, 1), generator=jitter))
-    gamma = torch.exp(0.2 * torch.randn((n, 1, 1, 1, 1), generator=jitter))
-    return (gain * colour).to(device), gamma.to(device)
+@dataclass(frozen=True)
+class _Camera:
+    """Another camera in another light, for each of a batch: guide, references and truth are seen by the same."""
+
+    gain: Tensor  # [B, 1, 3, 1, 1]
+    gamma: Tensor  # [B, 1, 1, 1, 1], as the others
+    saturation: Tensor
+    noise: Tensor  # of -1..1
+    blur_px: float  # one for all
+
+    @classmethod
+    def random(cls, n: int, jitter: torch.Generator, device: str) -> _Camera:
+        def near_0(spread: float, channels: int = 1) -> Tensor:
+            return (spread * torch.randn((n, 1, channels, 1, 1), generator=jitter)).to(device)
+
+        soft, blur = torch.rand(2, generator=jitter).tolist()
+        return cls(
+            gain=(near_0(0.15) + near_0(0.06, 3)).exp(), gamma=near_0(0.2).exp(), saturation=near_0(0.25).exp(),
+            noise=near_0(0.012).abs(), blur_px=0.3 + 0.7 * blur if soft < 0.4 else 0.0,
+        )  # fmt: skip
+
+    def grain(self, shape: torch.Size, jitter: torch.Generator) -> Tensor:
+        """Noise [B, T, 3, h, w] that stays where it is: what cannot be known is not to be learned."""
+        return self.noise * torch.randn((len(self.noise), *shape), generator=jitter).to(self.noise.device)
+
+    def sees(self, x: Tensor, grain: Tensor | float) -> Tensor:
+        """Pictures [B, T, 3, h, w], -1..1, as it would have taken them."""
+        light = ((x + 1) / 2).clamp(1e-4, 1) ** self.gamma * self.gain
+        grey = light.mean(2, keepdim=True)
+        picture = (grey + self.saturation * (light - grey)).clamp(0, 1) * 2 - 1
+        return _blurred(picture, self.blur_px) + grain if self.blur_px else picture + grain
 
 
-def _relit(x: Tensor, gain: Tensor, gamma: Tensor) -> Tensor:
-    return (((x + 1) / 2).clamp(1e-4, 1) ** gamma * gain).clamp(0, 1) * 2 - 1
+def _blurred(x: Tensor, sigma: float) -> Tensor:
+    """Pictures [B, T, 3, h, w] through a Gaussian of so many pixels, 1 at most."""
+    kernel = torch.exp(-(torch.arange(-3.0, 4.0, device=x.device) ** 2) / (2 * sigma**2))
+    kernel = kernel / kernel.sum()
+    flat = x.reshape(-1, 1, *x.shape[-2:])
+    flat = F.conv2d(F.pad(flat, (3, 3, 3, 3), mode="replicate"), kernel.view(1, 1, 1, 7))
+    return F.conv2d(flat, kernel.view(1, 1, 7, 1)).reshape(x.shape)
 
 
 # ---------------------------------------------------------------- what is asked
@@ -415,13 +505,16 @@ def _psnr(picture: Tensor, target: Tensor, within: Tensor) -> float:
     return -10 * math.log10(float(gap.sum() / (3 * within.sum().clamp(min=1))) + 1e-9)
 
 
-def base_run(samples: Samples, folder: Path, options: TrainOptions) -> Run:
-    """Regressor, then bridge, from nothing."""
+def base_run(samples: Samples, folder: Path, options: TrainOptions, begun: GuidePipeline | None = None) -> Run:
+    """Regressor, then bridge, from nothing, or from weights that begin to know."""
     bridge = BridgeScheduler(steps=4, sigma=options.sigma)
 
     def network() -> FaceUNet:
         o = options
-        unet = FaceUNet(widths=o.widths, side=o.side, elsewhere=o.elsewhere, finest=float(o.zoom))
+        widths = o.widths if begun is None else begun.unet.config.widths
+        unet = FaceUNet(widths=widths, side=o.side, elsewhere=o.elsewhere, eyes=o.eyes, finest=float(o.zoom))
+        if begun is not None:
+            unet.load_state_dict(begun.unet.state_dict())
         return cast(FaceUNet, unet)
 
     objective = AlongTheBridge(bridge, round(options.regress * options.steps))
@@ -430,15 +523,23 @@ def base_run(samples: Samples, folder: Path, options: TrainOptions) -> Run:
 
 def turbo_run(samples: Samples, folder: Path, options: TrainOptions, teacher: GuidePipeline) -> Run:
     """One step that is as good as the teacher's."""
+    options = _as_wide(options, teacher)
     return Run(folder, options, lambda: _copy(teacher), Windows(samples, options), AsTheTeacher(teacher))
 
 
 def character_run(samples: Samples, folder: Path, options: TrainOptions, base: GuidePipeline) -> Run:
     """A network that knows people, shown more of one character."""
+    options = _as_wide(options, base)
     n_steps = base.scheduler.config.steps
     bridge = BridgeScheduler(steps=n_steps, sigma=base.scheduler.config.sigma)
     objective = AlongTheBridge(bridge, options.steps if n_steps == 1 else -1)
     return Run(folder, options, lambda: _copy(base), Windows(samples, options), objective)
+
+
+def _as_wide(options: TrainOptions, pipeline: GuidePipeline) -> TrainOptions:
+    """Options that show what a network may change."""
+    config = pipeline.unet.config
+    return dataclasses.replace(options, elsewhere=config.elsewhere, eyes=config.eyes)
 
 
 def _copy(pipeline: GuidePipeline) -> FaceUNet:

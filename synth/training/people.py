@@ -37,7 +37,7 @@ from synth.training.landmarks import LASTING, PASSING, Landmarks, Shown, measure
 from synth.training.look import Look
 from synth.training.photograph import Light, Moment, Photograph, Studio, View
 from synth.training.shards import read_shard, row_type, write_shard
-from synth.training.take import Act, Scene, portrait, run
+from synth.training.take import AT_REST, Act, Scene, portrait, run
 from synth.warp import WarpRenderer
 
 log = logging.getLogger(__name__)
@@ -113,8 +113,8 @@ class Person:
         return self._take_picture(act, light)
 
     def acts(self, n: int) -> list[Act]:
-        """So many frames in which they do something, not too far from their picture's pose."""
-        return run(self._rng, n, self._shown.angles)
+        """So many frames in which they do something, not too far from what their picture shows."""
+        return run(self._rng, n, self._shown)
 
     def landmarks_of(self, moment: Moment) -> Floats:
         error = self._lasting + self._landmarks.error(self._rng, PASSING)
@@ -174,8 +174,7 @@ class Maker:
     def _measure(self) -> Landmarks:
         """Show the face mesh some people to learn where it puts its landmarks and how it errs."""
         rng = np.random.default_rng(7)
-        ahead = np.zeros(3, np.float32)
-        acts = [portrait(rng) if i % 3 else run(rng, 1, ahead)[0] for i in range(N_LOOKS)]
+        acts = [portrait(rng) if i % 3 else run(rng, 1, AT_REST)[0] for i in range(N_LOOKS)]
         return measure(self._tailor.face, [self._shown(act, rng) for act in acts])
 
     def _shown(self, act: Act, rng: Rng) -> Shown:

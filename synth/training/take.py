@@ -41,6 +41,9 @@ class Act:
     angles: Floats  # [3]
 
 
+AT_REST = Act(np.zeros(N_EXPRESSION, np.float32), np.zeros((2, 2), np.float32), np.zeros(3, np.float32))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Scene:
     """Where a person is filmed: stays as it is through a take."""
@@ -135,31 +138,37 @@ def smile(e: Floats, rng: Rng) -> None:
     np.clip(e, 0, 1, out=e)
 
 
-def run(rng: Rng, n: int, about: Floats) -> list[Act]:
-    """So many frames of somebody who speaks, goes from one expression to another, or does what was written; the head
-    moves about the angles [3] of the picture that will be warped, as far as the product would let it."""
+def run(rng: Rng, n: int, picture: Act) -> list[Act]:
+    """So many frames of somebody who speaks, goes from one expression to another, or does what was written.
+
+    The head moves about how the picture that will be warped shows it, as far as the product would let it. Most takes
+    stay near what the picture shows, as a clip does near its first frame.
+    """
     kind = rng.choice(3, p=(0.42, 0.36, 0.22))
     curve = (_speech, _between, _scripted)[kind](rng)
     start = rng.uniform(0, 1)
-    lively = rng.uniform(0.2, 1.0)
-    from_angles = about * rng.uniform(0.4, 1.0) + lively * np.clip(rng.normal(0, 0.45, 3), -1, 1) * FROM_PICTURE_RAD
-    speed = rng.normal(0, 1, 3) * np.radians((18, 10, 8))  # a second
+    near = rng.uniform(0.15, 0.7) if rng.random() < 0.6 else 1.0
+    lively = rng.uniform(0.2, 1.0) * near
+    kept = 1 - near * rng.uniform(0.0, 0.6)
+    angles = picture.angles * kept + lively * np.clip(rng.normal(0, 0.45, 3), -1, 1) * FROM_PICTURE_RAD
+    speed = near * rng.normal(0, 1, 3) * np.radians((18, 10, 8))  # a second
     gaze_at = rng.normal(0, 1, 2) * (0.22, 0.12) if rng.random() < 0.7 else np.zeros(2)
     jump = rng.normal(0, 0.15, 2) if rng.random() < 0.15 else np.zeros(2)
     blink_at = rng.uniform(-0.15, n / RATE + 0.15) if rng.random() < 0.22 else 99.0
     acts = []
     for i in range(n):
         t = i / RATE
-        e = curve(start + t).copy()
+        e = picture.expression + np.float32(near) * (curve(start + t) - picture.expression)
         shut = float(np.clip(1.6 - abs(t - blink_at) / 0.07, 0, 1))
         for name in ("eyeBlinkLeft", "eyeBlinkRight"):
             e[ARKIT_INDEX[name]] = max(e[ARKIT_INDEX[name]], shut)
         gaze = np.tile(gaze_at + jump * (i > n // 2), (2, 1)).astype(np.float32)
         if kind:
-            gaze = (gaze + gaze_of(e)).astype(np.float32)
+            gaze = (gaze + gaze_of(curve(start + t))).astype(np.float32)
+        gaze = (picture.gaze + near * (gaze - picture.gaze)).astype(np.float32)
         e[LOOKS] = 0  # told anew from where the eyes do look
         e = np.clip(np.maximum(e, look(gaze)), 0, 1).astype(np.float32)
-        acts.append(Act(e, gaze, (from_angles + speed * t).astype(np.float32)))
+        acts.append(Act(e, gaze, (angles + speed * t).astype(np.float32)))
     return acts
 
 

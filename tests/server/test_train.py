@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -52,6 +53,23 @@ def test_a_clips_frames_become_samples_beside_what_was_filmed(hero: Path, clip: 
     for name in ("mouth", "eyes"):
         assert all(row[name].max() > 100 for row in rows)
     assert rows[0]["references"].shape == (2, S, S, 3), "the frame itself, and the character's own picture"
+
+
+def test_each_picture_taken_from_a_clip_stays_as_it_is_at_its_own_moment(hero: Path, clip: Path) -> None:
+    """Else the guides of all other moments would lie beside what was filmed."""
+    import synth.character
+    from server.take import TakeOptions, Tally, open_take
+    from server.train import _looked_through, _source
+
+    take = open_take(clip, TakeOptions(), Tally(), pictures=True)
+    _, pictures = _looked_through(take)
+    assert len(pictures) == 3
+    take = replace(take, moments=[pictures[0].motion])
+    for picture in pictures:
+        source = _source(picture, synth.character.load(hero), take, S)
+        (moved,) = source.retarget.push(picture.motion)
+        off = source.warp.draw(moved).landmarks - source.warp.character.landmarks[:, :2]
+        assert np.abs(off).max() < 0.02 * source.warp.character.unit_px
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ pytest.importorskip("diffusers", reason="needs understudy[diffusion]")
 import torch
 
 from runtime.errors import InputError
-from synth.diffusion.model import COORDS, N_GUIDE, RGB
+from synth.diffusion.model import COORDS, MOUTH, N_GUIDE, RGB
 from synth.diffusion.renderer import find_weights, load_network
 from synth.training.diffusion import (
     Run,
@@ -161,6 +161,81 @@ def test_a_network_is_shown_as_many_references_as_users_have(data: Path) -> None
     assert {cut["references"].shape[1] for cut in windows.to_score()} == {1}
 
 
+def test_a_network_may_be_shown_no_references(data: Path, tmp_path: Path) -> None:
+    options = toy(references=0, steps=3, every=3)
+    windows = Windows(Samples(data), options)
+    assert {windows.of(step)["references"].shape[1] for step in range(4)} == {0}
+    train(base_run(Samples(data), tmp_path, options))
+    attended = load_network(tmp_path).unet.attend[0].out.weight
+    assert not attended.any(), "what it learned takes no notice of any"
+
+
+def test_one_frame_of_a_sample_may_be_shown_alone(data: Path) -> None:
+    cut = Windows(Samples(data), toy(frames=1)).of(0)
+    assert cut["rgb"].shape == (4, 1, 16, 16, 3)
+    assert cut["target"].shape == cut["rgb"].shape
+
+
+def test_samples_whose_guides_are_most_wrong_may_be_left_out(data: Path, tmp_path: Path) -> None:
+    samples = Samples(data)
+    rows = np.stack([samples.row(i) for i in range(20)])
+    rows["rgb"][[3, 11]] = 255 - rows["rgb"][[3, 11]]
+    write_shard(tmp_path / "shard-00000.npy", rows)
+    shows = set(Windows(Samples(tmp_path), toy(nearest=0.89)).learned)
+    assert shows == set(range(18)) - {3, 11}, "18 and 19 are kept to score with"
+
+
+def test_the_insides_of_made_mouths_may_have_the_warps_hue(data: Path, tmp_path: Path) -> None:
+    samples = Samples(data)
+    rows = np.stack([samples.row(i) for i in range(8)])
+    inside = rows["mouth"] > 200
+    rows["target"][inside], rows["rgb"][inside], rows["valid"][inside] = (120, 110, 100), (150, 90, 60), 0
+    write_shard(tmp_path / "shard-00000.npy", rows)
+    plain, hued = (Windows(Samples(tmp_path), toy(hue=hue, batch=16)).of(0) for hue in ("truth", "warp"))
+    seen = plain["mouth"] > 200
+    assert seen.any()
+    red = [np.ptp(cut["target"][seen].astype(float).mean(0)) for cut in (plain, hued)]
+    light = [cut["target"][seen].astype(float).mean() for cut in (plain, hued)]
+    assert red[1] > 2 * red[0]
+    assert light[1] == pytest.approx(light[0], rel=0.1)
+    outside = (plain["mouth"] == 0) | (plain["valid"] == 255)
+    assert np.array_equal(plain["target"][outside], hued["target"][outside])
+
+
+def test_eyes_may_be_left_to_the_warp(data: Path, tmp_path: Path) -> None:
+    options = toy(elsewhere=0.0, eyes=0.0, steps=20, every=20, batch=32)
+    cut = Windows(Samples(data), options).of(0)
+    assert (cut["mouth"].max((1, 2, 3)) > 150).all()
+    train(base_run(Samples(data), tmp_path, options))
+    made, seen = load_network(tmp_path), shown(cut, "cpu")
+    with torch.no_grad():
+        attended = made.unet.encode(seen.references)
+    painted = made(seen.guide, attended, made.begin(32, 16)).pictures
+    untouched = (seen.guide[:, :, MOUTH] == 0).expand_as(painted)
+    assert untouched.any()
+    assert torch.equal(painted[untouched], seen.guide[:, :, RGB][untouched])
+    assert not torch.equal(painted, seen.guide[:, :, RGB])
+
+
+def test_a_picture_that_does_not_move_may_be_shown_as_it_is(data: Path) -> None:
+    """Where it is its own guide there is nothing to paint."""
+    cut = Windows(Samples(data), toy(still=0.99, batch=32)).of(0)
+    same = (cut["rgb"] == cut["target"]).all((1, 2, 3, 4))
+    assert same.sum() > 28
+    assert (cut["valid"][same] == 255).all()
+    moved = Windows(Samples(data), toy(batch=32)).of(0)
+    assert not (moved["rgb"] == moved["target"]).all((1, 2, 3, 4)).any()
+
+
+def test_training_begins_where_other_weights_are(data: Path, base: Path, tmp_path: Path) -> None:
+    begun = load_network(base)
+    run = base_run(Samples(data), tmp_path, toy(steps=20, rate=1e-4, regress=1.0, widths=(8, 16, 8)), begun)
+    assert run.unet.config.widths == begun.unet.config.widths
+    train(run)
+    (line,) = curve(tmp_path)
+    assert line["painted"] > line["warp"] + 3
+
+
 def test_samples_finer_than_the_network_are_shown_as_they_are_and_shrunk(data: Path) -> None:
     cut = Windows(Samples(data), toy(zoom=2, batch=32)).of(0)
     assert cut["rgb"].shape == (32, 2, 16, 16, 3)
@@ -207,6 +282,16 @@ def test_the_loss_is_nought_at_the_truth_and_sees_levels_edges_and_flicker() -> 
 
 
 def test_options_that_cannot_be_are_refused() -> None:
+    with pytest.raises(ValueError, match="frames and references are -1 and 4, wanted 0 or more"):
+        TrainOptions(frames=-1)
+    with pytest.raises(ValueError, match="nearest is 0, wanted more than 0, up to 1"):
+        TrainOptions(nearest=0)
+    with pytest.raises(ValueError, match="eyes is 2, wanted 0 to 1"):
+        TrainOptions(eyes=2)
+    with pytest.raises(ValueError, match="still is 1, wanted 0 to less than 1"):
+        TrainOptions(still=1)
+    with pytest.raises(ValueError, match="hue is grey, wanted truth or warp"):
+        TrainOptions(hue="grey")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="window is 20, wanted a multiple of 16 from 32 on"):
         TrainOptions(window=20)
     with pytest.raises(ValueError, match="regress is 2 and elsewhere 1, wanted 0 to 1"):

@@ -9,14 +9,15 @@ pytest.importorskip("torch", reason="people are made with torch; pip install tor
 
 from perfcap.training.ict import gaze_of
 from runtime.records import ARKIT_INDEX
-from synth.training.take import FROM_PICTURE_RAD, RATE, Scene, background, portrait, run
+from synth.training.take import AT_REST, FROM_PICTURE_RAD, RATE, Act, Scene, background, portrait, run
 
 
 def test_frames_follow_each_other_smoothly_and_stay_near_the_pictures_pose() -> None:
     about = np.radians((10, -4, 3)).astype(np.float32)
+    picture = Act(AT_REST.expression, AT_REST.gaze, about)
     steps, turns = [], []
     for seed in range(60):
-        acts = run(np.random.default_rng(seed), 5, about)
+        acts = run(np.random.default_rng(seed), 5, picture)
         assert len(acts) == 5
         e = np.stack([act.expression for act in acts])
         assert 0 <= e.min() <= e.max() <= 1
@@ -28,9 +29,19 @@ def test_frames_follow_each_other_smoothly_and_stay_near_the_pictures_pose() -> 
     assert (np.median(turns, 0) < 0.7 * FROM_PICTURE_RAD).all()
 
 
+def test_most_takes_stay_near_what_the_picture_shows() -> None:
+    pictures = [portrait(np.random.default_rng(seed)) for seed in range(200)]
+    firsts = [run(np.random.default_rng(900 + seed), 1, picture)[0] for seed, picture in enumerate(pictures)]
+    off = [np.abs(a.expression - p.expression).sum() for a, p in zip(firsts, pictures, strict=True)]
+    strangers = [np.abs(a.expression - p.expression).sum() for a, p in zip(firsts[1:], pictures, strict=False)]
+    print(f"coefficients off {np.median(off):.2f} (median), another's picture {np.median(strangers):.2f}")
+    assert np.median(off) < 0.75 * np.median(strangers)
+    assert np.quantile(off, 0.9) > np.median(strangers), "some go far"
+
+
 def test_coefficients_look_where_the_eyes_do() -> None:
     for seed in range(40):
-        for act in run(np.random.default_rng(seed), 2, np.zeros(3, np.float32)):
+        for act in run(np.random.default_rng(seed), 2, AT_REST):
             told = gaze_of(act.expression)
             inside = (np.abs(act.gaze) < 0.4).all()
             if inside and act.expression[ARKIT_INDEX["eyeBlinkLeft"]] == 0:
@@ -49,7 +60,7 @@ def test_portraits_often_smile_and_smiles_often_show_teeth() -> None:
 def test_shoulders_stay_where_they_are_when_the_head_turns() -> None:
     rng = np.random.default_rng(0)
     scene = Scene.random(rng, 80.0, 0.09, 300, 320)
-    a, b = (scene.moment(run(np.random.default_rng(k), 1, np.zeros(3, np.float32))[0]) for k in (1, 2))
+    a, b = (scene.moment(run(np.random.default_rng(k), 1, AT_REST)[0]) for k in (1, 2))
     np.testing.assert_array_equal(a.body, b.body)
     assert np.abs(a.head[:3, :3] - b.head[:3, :3]).max() > 0.02
 
