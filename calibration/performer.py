@@ -41,6 +41,8 @@ SHUT_UNITS = 0.018  # gap between lids that every later stage takes for shut, in
 
 # The irises, not the range, tell where eyes look; no landmark shows the tongue.
 _RANGED = np.array([not name.startswith("eyeLook") and name != "tongueOut" for name in ARKIT_NAMES])
+# How far a jaw opens is seen on any face as it is; told stronger, clenched teeth would part.
+_STRETCHED = _RANGED & np.array([name != "jawOpen" for name in ARKIT_NAMES])
 _BLINKS = np.array([name.startswith("eyeBlink") for name in ARKIT_NAMES])
 _LIDS = {"Left": (LEFT_LID_UPPER, LEFT_LID_LOWER), "Right": (RIGHT_LID_UPPER, RIGHT_LID_LOWER)}
 
@@ -143,7 +145,7 @@ class PerformerProfile:
         rest = np.minimum(self.low, _other_side(self.low))
         full = np.clip(1 / np.maximum(most - rest, 1e-3), 1, MOST_GAIN)
         t = np.clip((most - rest - SHOWN[0]) / (SHOWN[1] - SHOWN[0]), 0, 1)
-        return np.where(_RANGED, 1 + (full - 1) * t * t * (3 - 2 * t), 1).astype(np.float32)
+        return np.where(_STRETCHED, 1 + (full - 1) * t * t * (3 - 2 * t), 1).astype(np.float32)
 
 
 def measure(motions: Iterable[Motion], neutral: Floats, source: str) -> PerformerProfile:

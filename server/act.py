@@ -130,6 +130,22 @@ def act(
     rate = options.fps or take.rate
     motions = take.motions if options.fps is None else at_rate(take.motions, rate)
     n_frames = take.n_frames and round(take.n_frames * rate / take.rate)
+
+    def rendered() -> Iterator[tuple[Shot, NDArray[np.uint8] | None]]:
+        """Each shot with the actor's picture, which waits while the shot is held."""
+        waiting: deque[NDArray[np.uint8] | None] = deque()
+        for motion, seen in ahead(motions, 4):
+            waiting.append(seen)
+            with tally.during("render"):
+                (moved,) = retarget.push(motion)
+                shots = renderer.push(Cue(time=motion.time, motion=moved))
+            for shot in shots:
+                yield shot, waiting.popleft()
+        with tally.during("render"):
+            shots = renderer.flush()
+        for shot in shots:
+            yield shot, waiting.popleft()
+
     with VideoWriter(
         output,
         W + (actor.width if actor else 0),
@@ -139,26 +155,13 @@ def act(
         sound_start=options.start or Fraction(0),
         force=options.force,
     ) as writer:
-        waiting: deque[NDArray[np.uint8] | None] = deque()  # the actor, while their shot is held
-
-        def write(shots: Iterable[Shot]) -> None:
-            for shot in shots:
-                seen = waiting.popleft()
-                with tally.during("encode"):
-                    writer.write(shot.rgb if actor is None else actor.join(seen, shot.rgb), shot.time)
-                tally.frames += 1
-                tally.faceless += shot.cue.motion.confidence == 0
-                progress(tally.frames, n_frames)
-
-        for motion, seen in ahead(motions, 4):
-            waiting.append(seen)
-            with tally.during("render"):
-                (moved,) = retarget.push(motion)
-                shots = renderer.push(Cue(time=motion.time, motion=moved))
-            write(shots)
-        with tally.during("render"):
-            shots = renderer.flush()
-        write(shots)
+        # A network is not left to a thread of its own: who stops a command should not have to wait for it.
+        for shot, seen in ahead(rendered(), 2) if options.renderer == "warp" else rendered():
+            with tally.during("encode"):
+                writer.write(shot.rgb if actor is None else actor.join(seen, shot.rgb), shot.time)
+            tally.frames += 1
+            tally.faceless += shot.cue.motion.confidence == 0
+            progress(tally.frames, n_frames)
     if isinstance(renderer, DiffusionRenderer):
         tally.notes += renderer.told()
     return tally

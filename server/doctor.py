@@ -60,7 +60,8 @@ def show(checks: list[Check], *, json: bool) -> None:
         table.add_column(column, overflow="fold")
     for check in checks:
         mark, style = ("ok", "green") if check.ok else ("NO", "bold red") if check.needed else ("-", "yellow")
-        table.add_row(Text(mark, style), check.name, check.found, "" if check.ok else check.remedy)
+        told = (check.name, check.found, "" if check.ok else check.remedy)
+        table.add_row(Text(mark, style), *(Text(word) for word in told))  # brackets are no markup
     console = Console()
     console.print(table)
     console.print("This machine can run understudy act." if able else "This machine cannot run understudy act: see NO.")
@@ -220,7 +221,7 @@ def _accelerators() -> Iterator[Check]:
         yield _optional("CUDA", _cuda, "needs an NVIDIA GPU, its driver and a CUDA build of torch")
     for package, renderer in (("diffusers", "diffusion"), ("transformers", "wan-animate")):
         if find_spec(package) is None:
-            remedy = f"pip install 'understudy[{renderer}]', for --renderer {renderer}"
+            remedy = f"make {renderer}, or pip install '.[{renderer}]' in the checkout, for --renderer {renderer}"
             yield Check(package, False, "not installed", False, remedy)
         else:
             yield _optional(package, lambda package=package: _imported(package), f"reinstall {package}")  # type: ignore[misc]
@@ -228,9 +229,9 @@ def _accelerators() -> Iterator[Check]:
 
 
 ENGINE_REMEDIES: dict[EngineName, str] = {
-    "torch": "pip install 'understudy[diffusion]', for --renderer diffusion",
-    "onnx": "pip install 'understudy[engines]', for --engine onnx and understudy export",
-    "tensorrt": "pip install 'understudy[tensorrt]' where an NVIDIA GPU is; tensorrt itself for a data centre's",
+    "torch": "make diffusion, for --renderer diffusion",
+    "onnx": "make diffusion, for --engine onnx and understudy export",
+    "tensorrt": "make tensorrt where an NVIDIA GPU is; tensorrt itself for a data centre's",
 }
 
 

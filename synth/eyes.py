@@ -31,9 +31,10 @@ LUMA = np.array((0.299, 0.587, 0.114), np.float32)
 BALL_LIT = 0.8  # of the way from the white that a picture shows to its skin's light: the middle of the ball has that
 BALL = 0.35  # of an eye's width, how far an iris is from the middle of its ball (10.5 mm of 30)
 WHITEST = 75  # percentile of the white that a picture shows between lids, corners and iris: nothing of it is lighter
+TINTED = 40.0  # grey levels between channels, above those of the whitest fifth, from which a pixel is iris
 LID_SHADE, CORNER_SHADE = 0.2, 0.16  # share of the ball's light that the upper lid and the corners take
 LID_REACH = 0.07  # of the eye's width, how far down the lid's shadow falls to a third
-ASIDE = 0.9  # of that, the farthest aside that an iris is drawn turned for
+ASIDE = 0.75  # of that, the farthest aside that an iris is drawn turned for: drawn eyes are flatter
 LINE = 0.5  # of the lid's light, at most: shut lashes are darker than an open lid's
 FINE = 4  # sub-pixel factor of masks (OpenCV's fixed-point shift is 2 bits)
 
@@ -165,6 +166,9 @@ class Eye:
         seen = luma[known > 0.5]
         if known.sum() > 0.08 * self._width**2 * 0.3 and seen.size:
             known = known * (luma >= 0.85 * np.percentile(seen, 60))  # corners, lashes and liner are not sclera
+            tint = np.ptp(part.astype(np.float32), axis=-1)
+            if (known > 0.5).any():
+                known = known * (tint < np.percentile(tint[known > 0.5], 20) + TINTED)
             brightest = max(brightest, float(np.percentile(seen, WHITEST)))
         if known.sum() < 6:
             light = float(np.percentile(around, 70)) if around.size else 150.0

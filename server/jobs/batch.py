@@ -165,7 +165,8 @@ def _csv(manifest: Path) -> Iterator[tuple[int, Callable[[], Mapping[str, Any]]]
                 "wanted names of columns, command and output among them"
             )
         for told in reader:
-            yield reader.line_num, lambda told=told: _typed({k: v for k, v in told.items() if v})  # type: ignore[misc]
+            words = {name.replace("-", "_"): word for name, word in told.items() if word}
+            yield reader.line_num, lambda words=words: _typed(words)  # type: ignore[misc]
 
 
 def _jsonl(manifest: Path) -> Iterator[tuple[int, Callable[[], Mapping[str, Any]]]]:

@@ -41,7 +41,7 @@ def create(
     print(made.secret)
     print(f"{name} ({tier}) has {left} credits; the key is shown this once, its id is {made.key.id}", file=sys.stderr)
     if first:
-        print("from now on the server lets nobody in without a key", file=sys.stderr)
+        print(f"from now on a server of {data} lets nobody in without a key", file=sys.stderr)
 
 
 def show(data: Path, database: str | None, tariff: Path | None, *, json: bool) -> None:

@@ -118,9 +118,14 @@ def test_a_gap_in_range_never_jumps_and_wide_eyes_stay() -> None:
 
 
 def test_a_take_that_holds_back_does_not_make_later_ones_shout() -> None:
-    shy = measure([motion(i, jawOpen=0.2 * (i % 20 > 9)) for i in range(80)], template(), "shy.mp4")
-    assert shy.gain[JAW] == MOST_GAIN
+    shy = measure([motion(i, jawOpen=0.2, mouthSmileLeft=0.2 * (i % 20 > 9)) for i in range(80)], template(), "shy.mp4")
+    assert shy.gain[SMILE] == MOST_GAIN
     assert shy.left is None
+
+
+def test_a_jaw_is_told_as_it_is_seen() -> None:
+    clenched = measure([motion(i, jawOpen=0.26 * (i % 20 > 9)) for i in range(80)], template(), "clenched.mp4")
+    assert clenched.gain[JAW] == 1
 
 
 def test_a_frame_without_a_face_passes_as_it_is_held(profile: PerformerProfile) -> None:

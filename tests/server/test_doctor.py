@@ -73,4 +73,4 @@ def test_engines_are_told_of_and_which_is_taken(capsys: pytest.CaptureFixture[st
     assert checks["engine auto"]["found"] == "takes torch"
     assert not checks["engine tensorrt"]["ok"]
     assert checks["engine tensorrt"]["found"].endswith(("only that builds without a GPU", "running them needs a GPU"))
-    assert "understudy[tensorrt]" in checks["engine tensorrt"]["remedy"]
+    assert "make tensorrt" in checks["engine tensorrt"]["remedy"]
