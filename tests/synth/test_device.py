@@ -12,27 +12,16 @@ from numpy.typing import NDArray
 torch = pytest.importorskip("torch", reason="the twin is in torch; pip install torch")
 
 from perfcap.expression import template  # noqa: E402
-from perfcap.face import MediaPipeFaces  # noqa: E402
 from perfcap.written import range_of_motion  # noqa: E402
 from runtime.records import Motion  # noqa: E402
 from synth.device import DeviceCanvas, DeviceWarp, Hits, carried, rasterise  # noqa: E402
 from synth.raster import FAR, Canvas, trace  # noqa: E402
 from synth.raster import rasterise as by_numba  # noqa: E402
 from synth.retarget import Retarget, RetargetOptions  # noqa: E402
-from synth.rig import Character, rig  # noqa: E402
+from synth.rig import Character  # noqa: E402
 from synth.warp import WarpRenderer  # noqa: E402
 
 H, W = 90, 120
-
-
-@pytest.fixture(scope="module")
-def hero() -> Character:
-    data = pytest.importorskip("skimage.data", reason="scikit-image brings the face; pip install scikit-image")
-    rgb = np.ascontiguousarray(data.astronaut()[:320, 64:384])
-    finder = MediaPipeFaces(still=True)
-    (mesh,) = finder.find(rgb)
-    finder.close()
-    return rig(rgb, mesh, template())
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,6 @@ pytest.importorskip("diffusers", reason="needs understudy[diffusion]")
 import torch
 
 from perfcap.expression import template
-from perfcap.face import MediaPipeFaces
 from perfcap.written import range_of_motion
 from runtime.engine_torch import TorchEngine
 from runtime.engines import look
@@ -28,7 +27,7 @@ from synth.diffusion.renderer import DiffusionOptions, DiffusionRenderer
 from synth.diffusion.scheduler import BridgeScheduler
 from synth.diffusion.step import Shapes, Step, by_chance, fingerprint, gap
 from synth.retarget import Retarget, RetargetOptions
-from synth.rig import Character, rig
+from synth.rig import Character
 from synth.warp import WarpRenderer
 from tests.synth.diffusion.network import pipeline
 
@@ -60,16 +59,6 @@ def test_a_chunk_of_eight_takes_at_most_4_gb() -> None:
     with torch.no_grad():
         made(guide, made.unet.encode(shown), made.begin(1, S))
     assert torch.cuda.max_memory_allocated() <= 4 * 2**30
-
-
-@pytest.fixture(scope="module")
-def hero() -> Character:
-    data = pytest.importorskip("skimage.data", reason="scikit-image brings the face; pip install scikit-image")
-    rgb = np.ascontiguousarray(data.astronaut()[:320, 64:384])
-    finder = MediaPipeFaces(still=True)
-    (mesh,) = finder.find(rgb)
-    finder.close()
-    return rig(rgb, mesh, template())
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,6 @@ pytest.importorskip("diffusers", reason="needs understudy[diffusion]")
 import torch
 
 from perfcap.expression import template
-from perfcap.face import MediaPipeFaces
 from perfcap.written import range_of_motion
 from runtime.records import Cue, Motion
 from runtime.stage import run
@@ -22,21 +21,11 @@ from synth.diffusion.model import N_GUIDE, RGB
 from synth.diffusion.renderer import DiffusionOptions, DiffusionRenderer
 from synth.diffusion.view import DeviceEasel, HostEasel, resampling
 from synth.retarget import Retarget, RetargetOptions
-from synth.rig import Character, rig
+from synth.rig import Character
 from synth.warp import WarpRenderer
 from tests.synth.diffusion.network import pipeline
 
 SIDES = (96, 256)  # the face's square is between them: shrunk, and enlarged
-
-
-@pytest.fixture(scope="module")
-def hero() -> Character:
-    data = pytest.importorskip("skimage.data", reason="scikit-image brings the face; pip install scikit-image")
-    rgb = np.ascontiguousarray(data.astronaut()[:320, 64:384])
-    finder = MediaPipeFaces(still=True)
-    (mesh,) = finder.find(rgb)
-    finder.close()
-    return rig(rgb, mesh, template())
 
 
 @pytest.fixture(scope="module")
