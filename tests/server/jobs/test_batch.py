@@ -28,7 +28,7 @@ from server.jobs.records import State
 from server.jobs.store import open_store
 from server.jobs.worker import AWAY
 
-HEADER = "command,character,performance,clip,audio,output,intensity,camera,fps,side_by_side\n"
+HEADER = "command,character,performance,clip,audio,output,intensity,camera,fps,side-by-side\n"
 
 
 def manifest(folder: Path, text: str, name: str = "jobs.csv") -> Path:
