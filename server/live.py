@@ -121,6 +121,8 @@ class LiveSession:
         self._ready = threading.Condition()
         self._pictures: deque[_Due] = deque()
         self._seen: _Due | None = None  # handed over from one thread to the other
+        self._took: dict[Half, float] = {"see": 0.0, "show": 0.0}  # seconds, for the last picture
+        self._shows_since: float | None = None  # when drawing began, while it goes on
         self._asked: dict[Half, list[Callable[[], None]]] = {"see": [], "show": [], "say": []}
         self._unsent: deque[bytes | str] = deque()
         self._stopped = False
@@ -265,12 +267,15 @@ class LiveSession:
     def _see(self) -> None:
         with self._ready:
             self._ready.wait_for(lambda: self._stopped or self._pictures or self._asked["see"])
+            self._wait_until_wanted()
             if self._stopped or not self._pictures:
                 return
             due = self._pictures.popleft()
             self._busy += 1
+        begun = time.perf_counter()
         found: list[Seen] = []
         self._usable(lambda: found.extend(self._look(due)))
+        self._took["see"] = time.perf_counter() - begun
         with self._ready:
             self._ready.wait_for(lambda: self._stopped or self._seen is None)
             if found:
@@ -278,6 +283,12 @@ class LiveSession:
             else:
                 self._busy -= 1
             self._ready.notify_all()
+
+    def _wait_until_wanted(self) -> None:
+        """Where drawing is the slower half, look only as soon as is needed to be done with it: newer pictures may come."""
+        if self._shows_since is not None:
+            early = self._shows_since + self._took["show"] - self._took["see"] - time.perf_counter()
+            self._ready.wait_for(lambda: self._stopped or self._shows_since is None, timeout=max(0.0, early))
 
     def _look(self, due: _Due) -> list[Seen]:
         self._stages["wait"].observe(time.perf_counter() - due.since)
@@ -316,6 +327,7 @@ class LiveSession:
             if self._stopped or due is None:
                 return
             self._seen = None
+            begun = self._shows_since = time.perf_counter()
             self._ready.notify_all()
         assert due.seen is not None
         with self._timed("show"):
@@ -330,6 +342,7 @@ class LiveSession:
         self._show_others(message, rgb)
         with self._ready:
             self._busy -= 1
+            self._took["show"], self._shows_since = time.perf_counter() - begun, None
             self._ready.notify_all()
 
     def _show_others(self, message: bytes, rgb: NDArray[np.uint8]) -> None:

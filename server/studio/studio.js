@@ -34,7 +34,7 @@ function say(text, isError = false) {
   $("status").classList.toggle("error", isError);
 }
 
-const sayLive = () => say(state.take ? "Recording. Press Stop recording when you are done." : "Live. Act, and press Record when you are ready.");
+const sayLive = () => say((state.take ? "Recording. Press Stop recording when you are done." : "Live. Act, and press Record when you are ready.") + (state.microphone ? "" : " No microphone: takes are silent."));
 
 // Characters
 
@@ -145,8 +145,7 @@ async function see() {
 }
 
 function listen() {
-  if (!state.camera.getAudioTracks().length) return say("No microphone: takes will be silent.");
-  state.microphone = new Microphone(state.camera);
+  if (state.camera.getAudioTracks().length) state.microphone = new Microphone(state.camera);
 }
 
 function watchTracks() {
