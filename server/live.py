@@ -200,8 +200,7 @@ class LiveSession:
                 self.stats.dropped += len(pictures)
             elif len(self._unsent) - len(pictures) > UNREAD:
                 self._unsent.clear()
-                self.failed = self._stopped = True
-                self._ready.notify_all()
+                self.fail()
         self.wake()
 
     def take(self) -> list[bytes | str]:
@@ -221,6 +220,13 @@ class LiveSession:
         with self._ready:
             self.paused = True
             self._ready.wait_for(lambda: not self._pictures and not self._busy, timeout=within_s)
+
+    def fail(self) -> None:
+        """An error of our own: whoever sends is to say so."""
+        with self._ready:
+            self.failed = self._stopped = True
+            self._ready.notify_all()
+        self.wake()
 
     def close(self) -> None:
         """Stop both threads. Raises nothing; may be called twice."""
@@ -245,10 +251,7 @@ class LiveSession:
                 step()
         except Exception:
             log.exception("a live session failed")
-            with self._ready:
-                self.failed = self._stopped = True
-                self._ready.notify_all()
-            self.wake()
+            self.fail()
 
     def _usable(self, action: Callable[[], None]) -> bool:
         """Do something with what a client sent; False, and the client is told, where that is no good."""

@@ -62,7 +62,10 @@ async function choose(name) {
   document.querySelector(`input[name=character][value="${CSS.escape(name)}"]`).checked = true;
   $("who").textContent = name;
   canvas.setAttribute("aria-label", `The character ${name}`);
-  if (state.wire) return state.wire.ask("character", name);
+  if (state.wire) {
+    state.wire.ask("character", name);
+    return state.wire.ask("camera", $("view").value); // each character has its own
+  }
   const picture = new Image();
   picture.src = pictureOf(name);
   try {
