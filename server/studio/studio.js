@@ -81,6 +81,7 @@ function draw(image) {
   if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
   shape(canvas, width, height);
   paint.drawImage(image, 0, 0);
+  state.take?.show(canvas);
 }
 
 // The frame around a picture or video takes its shape.
