@@ -250,10 +250,10 @@ def test_an_actor_sees_their_character_move_with_them_and_takes_the_take_home(
         studio.page.click("#record")
         studio.says("ready to play and download")
         with studio.page.expect_download() as download:
-            studio.page.click("#download")
+            studio.page.click("#takes a")
         path = tmp_path / download.value.suggested_filename
         download.value.save_as(path)
-        studio.wait("() => document.getElementById('played').readyState >= 2")
+        studio.wait("() => document.querySelector('#takes video').readyState >= 2")
         studio.shot("take")
     with av.open(str(path)) as take:
         frames = [f.to_ndarray(format="rgb24") for f in take.decode(video=0)]
@@ -330,7 +330,7 @@ def test_a_take_goes_on_when_the_connection_drops_and_holds_both_halves(
         studio.page.click("#record")
         studio.says("ready to play")
         with studio.page.expect_download() as download:
-            studio.page.click("#download")
+            studio.page.click("#takes a")
         download.value.save_as(tmp_path / "take.mp4")
         log = server.log.read_text()
     assert "a session goes on" in log
@@ -487,9 +487,9 @@ def test_firefox_performs_too_and_takes_the_take_home(server: Running, tmp_path:
         page.evaluate("document.getElementById('record').click()")
         time.sleep(1.5)
         page.evaluate("document.getElementById('record').click()")
-        page.wait("document.getElementById('played').readyState >= 2")
-        assert page.evaluate("document.getElementById('download').download") in ("take.mp4", "take.webm")
-        assert page.evaluate("document.getElementById('played').videoWidth") == 512
+        page.wait("document.querySelector('#takes video').readyState >= 2")
+        assert page.evaluate("document.querySelector('#takes a').download") in ("take-1.mp4", "take-1.webm")
+        assert page.evaluate("document.querySelector('#takes video').videoWidth") == 512
         if SHOTS:
             page.screenshot(Path(SHOTS) / "studio-firefox.jpg")
 
