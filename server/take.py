@@ -38,6 +38,7 @@ DONE: Any = object()
 AHEAD = 100  # frames captured before the first is handed on, to know the performer by
 SAMPLED = 40  # key frames looked at from the rest of the clip
 N_CROWD = 4  # faces looked for when the user chooses among several
+EXPORTS = (".csv", ".bvh", ".glb")  # of `perfcap.export`, which nothing reads back
 INDEXED = (".mp4", ".m4v", ".mov", ".mkv", ".webm")  # kinds of file that say themselves how long pictures last
 RIVAL = 0.5  # of the largest face: one at least so large might be the performer as well
 
@@ -151,6 +152,8 @@ def open_take(
     """
     profile = PerformerProfile.load(options.profile) if options.profile is not None else None
     with tally.during("survey"):
+        if path.suffix.lower() in EXPORTS and path.exists():
+            raise InputError(f"{path} is written for other programs; wanted a video, or the capture's .npz")
         if path.suffix.lower() == ".npz":
             if options.face is not None:
                 raise InputError(f"{path} holds one performer; wanted a video for --face {options.face}")
