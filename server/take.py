@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.performer import PerformerProfile, ToRange
+from perfcap import refine
 from perfcap.capture import Chooser, Perform, Performer, Sighting, Track, survey
 from perfcap.face import FaceMesh, MediaPipeFaces
 from perfcap.head import Camera
@@ -36,6 +37,7 @@ T = TypeVar("T")
 DONE: Any = object()
 
 AHEAD = 100  # frames captured before the first is handed on, to know the performer by
+NEXT = 3  # of those, how many frames on another is looked at that is not much the same
 SAMPLED = 40  # key frames looked at from the rest of the clip
 N_CROWD = 4  # faces looked for when the user chooses among several
 EXPORTS = (".csv", ".bvh", ".glb")  # of `perfcap.export`, which nothing reads back
@@ -204,6 +206,7 @@ def _from_video(
     tells: Literal["expression", "face"],
 ) -> Take:
     reader = VideoReader(path, options.start, options.end, pixels="stored")
+    threading.Thread(target=refine.ready, name="load").start()  # wanted when the start of the clip has been seen
     finder = MediaPipeFaces(n_faces=1 if options.face is None else N_CROWD)
     texture = TextureTracker()
     track = Track(finder, Chooser(options.face or "largest"), texture)
@@ -250,7 +253,7 @@ def _from_video(
         crowd.want_one()
     performer = survey(known) if profile is None else Performer(profile.neutral)
     measured = Perform(performer, tells=tells, smooth=None)
-    moments = [m for s in known for m in measured.push(s)]
+    moments = [m for s in [*known[:AHEAD:NEXT], *known[AHEAD:]] for m in measured.push(s)]
     start = options.start or Fraction(0)
 
     def perform() -> Iterator[Motion]:
