@@ -147,6 +147,16 @@ class Character:
     def skin(self) -> Skin:
         return _skin(self)
 
+    @cached_property
+    def plate(self) -> NDArray[np.uint8]:  # [H, W, 3], what is behind them good enough to be seen; slow, once
+        import cv2
+
+        from synth.outpaint import without_person
+
+        reach = max(3, round(self.unit_px / 12)) | 1
+        person = cv2.dilate(self.alpha, np.ones((reach, reach), np.uint8)) > 0.02
+        return without_person(self.rgb, person)
+
 
 def rig(rgb: NDArray[np.uint8], mesh: FaceMesh, neutral: NDArray[np.float32]) -> Character:
     """Make a picture [H, W, 3] with a found face ready to be performed."""

@@ -34,7 +34,7 @@ function say(text, isError = false) {
   $("status").classList.toggle("error", isError);
 }
 
-const sayLive = () => say(state.take ? "Recording. Press Stop recording when you are done." : "Live. Act, and press Record when you are ready.");
+const sayLive = () => say((state.take ? "Recording. Press Stop recording when you are done." : "Live. Act, and press Record when you are ready.") + (state.microphone ? "" : " No microphone: takes are silent."));
 
 // Characters
 
@@ -62,7 +62,10 @@ async function choose(name) {
   document.querySelector(`input[name=character][value="${CSS.escape(name)}"]`).checked = true;
   $("who").textContent = name;
   canvas.setAttribute("aria-label", `The character ${name}`);
-  if (state.wire) return state.wire.ask("character", name);
+  if (state.wire) {
+    state.wire.ask("character", name);
+    return state.wire.ask("camera", $("view").value); // each character has its own
+  }
   const picture = new Image();
   picture.src = pictureOf(name);
   try {
@@ -78,6 +81,7 @@ function draw(image) {
   if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
   shape(canvas, width, height);
   paint.drawImage(image, 0, 0);
+  state.take?.show(canvas);
 }
 
 // The frame around a picture or video takes its shape.
@@ -145,8 +149,7 @@ async function see() {
 }
 
 function listen() {
-  if (!state.camera.getAudioTracks().length) return say("No microphone: takes will be silent.");
-  state.microphone = new Microphone(state.camera);
+  if (state.camera.getAudioTracks().length) state.microphone = new Microphone(state.camera);
 }
 
 function watchTracks() {

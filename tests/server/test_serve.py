@@ -25,6 +25,7 @@ from websockets.exceptions import ConnectionClosed
 from server.client import LiveClient
 from server.h264 import H264Reader, H264Writer, is_key
 from server.pictures import decode, encode
+from server.serve import listen
 from server.wire import Kind, pack, say
 from tests.server.serving import Running, apart, serving
 
@@ -96,6 +97,23 @@ def test_whoever_breaks_the_protocol_gets_a_close_code(at: str, send: list[str |
 
     assert run(go) == code
     assert httpx.get(f"http://{at}/healthz").text == "ok"
+
+
+def test_a_picture_is_sent_at_once_and_not_when_the_last_is_known_to_have_come() -> None:
+    """asyncio turns Nagle's algorithm off for a socket that says it is TCP: else one late answer delays all that follow."""
+
+    async def go() -> int:
+        taken: asyncio.Future[asyncio.StreamWriter] = asyncio.get_running_loop().create_future()
+        async with await asyncio.start_server(
+            lambda _, writer: taken.set_result(writer), sock=listen("127.0.0.1", 0)
+        ) as s:
+            _, client = await asyncio.open_connection(*s.sockets[0].getsockname())
+            made = (await taken).get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            for writer in (client, await taken):
+                writer.close()
+            return int(made)
+
+    assert run(go) == 1
 
 
 def test_a_page_from_elsewhere_may_not_connect(at: str) -> None:
@@ -401,14 +419,14 @@ def test_views_and_unknown_characters_are_refused_in_words_and_the_session_goes_
             await live.ask("camera", "fly:3")
             await live.ask("camera", "zoom:1.2")
             await live.ask("camera", "")
-            await live.picture(picture, 3)
-            assert (await live.receive()).time_us == 3
+            while len(live.said) < 2:  # who is made ready beside the pictures is told of beside them
+                await live.picture(picture, 3)
+                assert (await live.receive()).time_us == 3
             return [m["message"] for m in live.said]
 
-    said = run(go)
-    assert "there is no character 'nobody'" in said[0]
-    assert "wanted one of zoom" in said[1]
-    assert len(said) == 2
+    no_view, nobody = run(go)
+    assert "wanted one of zoom" in no_view
+    assert "there is no character 'nobody'" in nobody
 
 
 def test_whoever_looks_on_sees_the_character_while_somebody_performs(server: Running, face: Rgb) -> None:
