@@ -177,8 +177,7 @@ def rig(rgb: NDArray[np.uint8], mesh: FaceMesh, neutral: NDArray[np.float32]) ->
     import cv2
 
     mesh = with_irises(rgb, mesh)
-    alpha = person_alpha(rgb, mesh.box)
-    cv2.fillConvexPoly(alpha, cv2.convexHull(np.ascontiguousarray(mesh.landmarks[:, :2])).round().astype(np.int32), 1.0)
+    alpha = person_alpha(rgb, mesh)
     x0, y0, x1, y1 = _reach(mesh.landmarks, _unit(rgb, mesh.landmarks, neutral), rgb.shape)
     part = (slice(y0, y1), slice(x0, x1))  # nothing beyond it moves
     person, behind = rgb.copy(), rgb.copy()
