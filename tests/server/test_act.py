@@ -99,7 +99,7 @@ def test_a_performance_without_pictures_has_no_actor_to_show(portrait: Path, cli
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of a tiny network that was never trained for anything."""
-    pytest.importorskip("diffusers", reason="needs understudy[diffusion]")
+    pytest.importorskip("diffusers", reason="make diffusion brings it")
     from tests.synth.diffusion.network import pipeline
 
     folder = tmp_path_factory.mktemp("weights") / "tiny"
