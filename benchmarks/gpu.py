@@ -4,8 +4,8 @@
 
 People are made by all cores while the network learns from those there are already. A course of training has as many
 steps as its minutes are found to be good for, so it ends as it should; the next day's begins at its weights. What is
-done is kept at once, so that whoever is cut off loses a minute: OUT holds base/ and turbo/ (weights, curve, a sheet)
-and figures.json. `--bring DIR` puts the same into a few files, for machines that give back no more. What a course
+done is kept at once, so that whoever is cut off loses two minutes: OUT holds base/ and turbo/ (weights and curve), a
+sheet of each and figures.json. `--bring DIR` puts the same into five files, for machines that give back no more. What a course
 goes on with, and people, lie beside OUT: OUT-work, OUT-people.
 """
 
@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tarfile
 import time
+import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -29,6 +30,7 @@ from typing import TYPE_CHECKING, Literal
 
 from benchmarks.engines import told
 from benchmarks.table import Table, machine
+from runtime.image import load_image, save_image
 from runtime.output import whole_file
 from synth.diffusion.renderer import PACKAGED, load_network
 from synth.training.options import TURBO, TrainOptions
@@ -42,10 +44,11 @@ Kind = Literal["base", "turbo"]
 SLICE_MIN = 2.0  # of training, after which people made meanwhile are taken in
 TRIAL_MIN = 0.15  # of training, by which steps are counted out
 WARM_STEPS = 5  # of them that are slower than the rest
+SCORES_S = 120.0  # for scores on clips, where there are any
 SPARE_S = 20.0  # kept for saving, scoring and ending
 ROWS_A_PART = 3000  # of each of the processes that make people
 FIRST_ROWS_S = 45.0  # seconds given to the first people before training begins
-GOING_ON = {"rate": 2e-4, "regress": 0.2}  # of a course that begins at weights
+RATE_GOING_ON, REGRESS_GOING_ON = 2e-4, 0.2  # of a course of base that begins at weights
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,11 @@ class Plan:
     shown: int = 128  # px of those that a step shows
     batch: int = 48  # windows a step
     frames: int = 3  # of each
+    shard: int = 24  # rows a file of people
+    per_person: int = 6
+    character: Path | None = None  # who is painted for the engines' figures; else the demo's portrait
+    engine_s: float = 2.0  # for each of those; 0 for none
+    rehearsed: bool = False
     base_share: float = 0.7  # of the time for training; the rest is turbo's
 
     @property
@@ -83,8 +91,8 @@ def make_people(plan: Plan) -> list[subprocess.Popen[bytes]]:
     """Processes that make people; each has a part of its own, which it goes on with."""
     line = [
         sys.executable, "-m", "synth.training.people", "--asset", str(plan.asset), "--n", str(ROWS_A_PART),
-        "--side", str(plan.side), "--window", str(plan.window), "--frames", str(plan.frames), "--shard", "24",
-        "--per-person", "6",
+        "--side", str(plan.side), "--window", str(plan.window), "--frames", str(plan.frames),
+        "--shard", str(plan.shard), "--per-person", str(plan.per_person),
     ]  # fmt: skip
     one_thread = {**os.environ, **{f"{lib}_NUM_THREADS": "1" for lib in ("OMP", "MKL", "OPENBLAS", "NUMBA")}}
     started = []
@@ -124,12 +132,12 @@ def course(plan: Plan, kind: Kind, until: float) -> None:
     if book.exists():
         steps = int(json.loads(book.read_text(encoding="utf-8"))["steps"])
     else:
+        _begin_at(plan, kind)
         pace = _pace(plan, kind)
         steps = max(1, int(pace * (until - time.monotonic() - SPARE_S / 4)))
         print(f"{kind}: {pace:.1f} steps of {plan.batch} windows a second, so {steps} steps", flush=True)
     while time.monotonic() < until:
-        minutes = min(SLICE_MIN, (until - time.monotonic()) / 60)
-        run = _begun(plan, kind, folder, steps, minutes)
+        run = _run(plan, kind, folder, steps, min(SLICE_MIN, (until - time.monotonic()) / 60))
         score = run.fit(lambda *_: None)
         print(f"{kind}: step {run.step} of {steps}: {score}", flush=True)
         keep(plan, kind)
@@ -138,29 +146,36 @@ def course(plan: Plan, kind: Kind, until: float) -> None:
             return
 
 
-def _begun(plan: Plan, kind: Kind, folder: Path, steps: int, minutes: float) -> Run:
+def _begin_at(plan: Plan, kind: Kind) -> None:
+    """Lay aside the weights that a course begins at, which it writes over as it goes."""
+    shutil.rmtree(plan.work / f"{kind}-begin", ignore_errors=True)
+    earlier = [plan.output / "base"] if kind == "turbo" else [plan.output / "base", PACKAGED / "base"]
+    there = [folder for folder in earlier if (folder / "model_index.json").exists()]
+    if kind == "turbo" or (there and not plan.fresh):
+        shutil.copytree(there[0], plan.work / f"{kind}-begin")
+
+
+def _run(plan: Plan, kind: Kind, folder: Path, steps: int, minutes: float) -> Run:
     from synth.training.diffusion import base_run, turbo_run
 
-    samples = Samples(plan.people)
+    samples, begin = Samples(plan.people), plan.work / f"{kind}-begin"
     options = TrainOptions(
         steps=steps, batch=plan.batch, window=plan.shown, side=plan.side, elsewhere=0.0, nearest=0.5, still=0.2,
         hue="warp", device=plan.device, precision="bfloat16", every=1_000_000, minutes=minutes,
     )  # fmt: skip
     if kind == "turbo":
-        teacher = load_network(plan.output / "base", plan.device)
-        return turbo_run(samples, folder, replace(options, rate=TURBO.rate), teacher)
-    earlier = [path for path in (plan.output / "base", PACKAGED / "base") if (path / "model_index.json").exists()]
-    if plan.fresh or not earlier:
+        return turbo_run(samples, folder, replace(options, rate=TURBO.rate), load_network(begin, plan.device))
+    if not begin.exists():
         return base_run(samples, folder, options)
-    options = replace(options, rate=GOING_ON["rate"], regress=GOING_ON["regress"])
-    return base_run(samples, folder, options, load_network(earlier[0], plan.device))
+    going_on = replace(options, rate=RATE_GOING_ON, regress=REGRESS_GOING_ON)
+    return base_run(samples, folder, going_on, load_network(begin, plan.device))
 
 
 def _pace(plan: Plan, kind: Kind) -> float:
     """Steps a second, tried."""
     at: list[float] = []
     with TemporaryDirectory() as folder:
-        run = _begun(plan, kind, Path(folder), 1_000_000, TRIAL_MIN)
+        run = _run(plan, kind, Path(folder), 1_000_000, TRIAL_MIN)
         run.fit(lambda *_: at.append(time.monotonic()))
     warm = at[min(WARM_STEPS, len(at) - 1) :]
     return (len(warm) - 1) / (warm[-1] - warm[0]) if len(warm) > 1 else len(at) / (60 * TRIAL_MIN)
@@ -172,19 +187,18 @@ def _pace(plan: Plan, kind: Kind) -> float:
 def keep(plan: Plan, kind: Kind) -> None:
     """A network as it is now, with its curve and its last sheet, in OUT; and in one file where few are brought."""
     run, kept = plan.work / kind, plan.output / kind
-    for path in run.rglob("*"):
-        if path.is_file() and (path.suffix in (".json", ".safetensors") or path == _last_sheet(run) or path.name == "curve.csv"):  # fmt: skip
-            target = kept / path.relative_to(run)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with whole_file(target, force=True) as partial:
-                shutil.copyfile(path, partial)
+    told = (run / "training" / name for name in ("options.json", "curve.csv"))
+    for path in (run / "model_index.json", *(run / "unet").iterdir(), *(run / "scheduler").iterdir(), *told):
+        target = kept / path.relative_to(run)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(target, force=True) as partial:
+            shutil.copyfile(path, partial)
+    sheet = load_image(max((run / "training").glob("step_*.png")))
+    for folder in filter(None, (plan.output, plan.bring)):
+        save_image(folder / f"{kind}.jpg", sheet, force=True)
     if plan.bring is not None:
         with whole_file(plan.bring / f"{kind}.tar", force=True) as partial, tarfile.open(partial, "w") as archive:
             archive.add(kept, kind)
-
-
-def _last_sheet(run: Path) -> Path | None:
-    return max((run / "training").glob("step_*.png"), default=None)
 
 
 class Figures:
@@ -214,16 +228,62 @@ def scored(plan: Plan, until: float) -> Iterable[Table]:
                 yield from speed(Path(folder), plan.output / kind)
 
 
-def attempt(what: str, work: Callable[[], None]) -> bool:
-    """One part of the day: where it fails the rest goes on, and is told of."""
+def attempt(what: str, until: float, work: Callable[[], None]) -> bool:
+    """One part of the day: where it fails or hangs the rest goes on, and is told of."""
     begun = time.monotonic()
+
+    def late(*_: object) -> None:
+        raise TimeoutError(f"not done after {time.monotonic() - begun:.0f} s")
+
+    signal.signal(signal.SIGALRM, late)
+    signal.alarm(max(1, round(until - begun)))
     try:
         work()
     except Exception as error:  # whatever it is, minutes on a GPU are not to be lost over it
-        print(f"{what} failed: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        traceback.print_exc()
+        print(f"{what} failed: {type(error).__name__}: {error}", flush=True)
         return False
+    finally:
+        signal.alarm(0)
     print(f"{what}: {time.monotonic() - begun:.0f} s", flush=True)
     return True
+
+
+def day(plan: Plan, begun: float) -> bool:
+    """Everything, within the plan's minutes; says whether nothing failed."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started ends as well
+    for folder in (plan.output, plan.people, plan.work, *([plan.bring] if plan.bring else [])):
+        folder.mkdir(parents=True, exist_ok=True)
+    clips = find_spec("av") is not None and bool(_drivers())
+    end = begun + 60 * plan.minutes - SPARE_S
+    trained_by = end - (SCORES_S if clips else 0)
+    figures = Figures(plan)
+    went = [attempt("engines", begun + 15 * plan.minutes, lambda: measured(plan, figures))] if plan.engine_s else []
+    making = make_people(plan)
+    try:
+        first_people(plan, making, trained_by)
+        base_until = time.monotonic() + plan.base_share * (trained_by - time.monotonic())
+        went.append(attempt("base", base_until + SPARE_S, lambda: course(plan, "base", base_until)))
+        went.append(attempt("turbo", trained_by + SPARE_S, lambda: course(plan, "turbo", trained_by)))
+    finally:
+        for process in making:
+            process.terminate()
+    if clips:
+        went.append(attempt("scores", end + SPARE_S, lambda: figures.add(scored(plan, end))))
+    else:
+        print("to be scored where clips are: python -m benchmarks.diffusion --weights base --weights turbo")
+    return all(went)
+
+
+def measured(plan: Plan, figures: Figures) -> None:
+    with TemporaryDirectory() as folder:
+        figures.add(told(Path(folder), plan.engine_s, plan.character, rehearsed=plan.rehearsed))
+
+
+def _drivers() -> list[Path]:
+    from benchmarks.reenact import drivers
+
+    return drivers()
 
 
 def main() -> None:
@@ -231,55 +291,26 @@ def main() -> None:
     parser.add_argument("--asset", type=Path, required=True, help="ict_face.npz, or ICT-FaceKit's folder of OBJ files")
     parser.add_argument("-o", "--output", type=Path, default=Path("out/gpu"), help="folder that is kept")
     parser.add_argument("--minutes", type=float, default=9.0, help="for everything; run again to go on")
-    parser.add_argument("--device", default="cuda")
     parser.add_argument("--cores", type=int, default=max(1, (os.cpu_count() or 1) - 4), help="that make people")
     parser.add_argument("--fresh", action="store_true", help="begin from nothing, not from weights there are")
     parser.add_argument("--landmarks", type=Path, help="landmarks.npz of people made before: a minute less")
     parser.add_argument("--character", type=Path, help="a .character that is painted for the figures, not the demo's")
     parser.add_argument("--engine-seconds", type=float, default=2.0, help="for each figure of the engines; 0 for none")
-    parser.add_argument("--bring", type=Path, help="folder for all that is worth keeping in at most four files")
+    parser.add_argument("--bring", type=Path, help="folder for all that is worth keeping, in five files")
+    parser.add_argument(
+        "--rehearse", action="store_true", help="all of it, tiny, on the CPU: that every line of it runs"
+    )
     given = parser.parse_args()
-    begun = time.monotonic()
     plan = Plan(
-        asset=given.asset, output=given.output, minutes=given.minutes, device=given.device, cores=given.cores,
-        landmarks=given.landmarks, bring=given.bring, fresh=given.fresh,
+        asset=given.asset, output=given.output, minutes=given.minutes, device="cuda", cores=given.cores,
+        landmarks=given.landmarks, character=given.character, bring=given.bring, fresh=given.fresh,
+        engine_s=given.engine_seconds,
     )  # fmt: skip
-    sys.exit(0 if day(plan, begun, given.engine_seconds, given.character) else 1)
-
-
-def day(plan: Plan, begun: float, engine_s: float, character: Path | None) -> bool:
-    """Everything, within the plan's minutes; says whether nothing failed."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started ends as well
-    for folder in (plan.output, plan.people, plan.work, *([plan.bring] if plan.bring else [])):
-        folder.mkdir(parents=True, exist_ok=True)
-    clips = find_spec("av") is not None and bool(_drivers())
-    end = begun + 60 * plan.minutes - SPARE_S
-    trained_by = end - (120 if clips else 0)
-    figures = Figures(plan)
-    went = []
-    if engine_s:
-        with TemporaryDirectory() as folder:
-            went.append(attempt("engines", lambda: figures.add(told(Path(folder), engine_s, character))))
-    making = make_people(plan)
-    try:
-        first_people(plan, making, trained_by)
-        base_until = time.monotonic() + plan.base_share * (trained_by - time.monotonic())
-        went.append(attempt("base", lambda: course(plan, "base", base_until)))
-        went.append(attempt("turbo", lambda: course(plan, "turbo", trained_by)))
-    finally:
-        for process in making:
-            process.terminate()
-    if clips:
-        went.append(attempt("scores", lambda: figures.add(scored(plan, end))))
-    else:
-        print("to be scored where clips are: python -m benchmarks.diffusion --weights base --weights turbo")
-    return all(went)
-
-
-def _drivers() -> list[Path]:
-    from benchmarks.reenact import drivers
-
-    return drivers()
+    if given.rehearse:
+        plan = replace(
+            plan, device="cpu", cores=1, side=128, window=64, shown=32, batch=2, shard=2, per_person=2, rehearsed=True
+        )
+    sys.exit(0 if day(plan, begun=time.monotonic()) else 1)
 
 
 if __name__ == "__main__":
