@@ -17,7 +17,7 @@ from torch import Tensor
 
 from runtime.engine import Engine, EngineError, EngineName, Precision, Wanted
 from runtime.engine_cache import Key, cached, engine_folder
-from runtime.engine_onnx import OnnxEngine
+from runtime.engine_onnx import OnnxEngine, provider_for
 from runtime.engine_tensorrt import RTX, TensorRTEngine, build, load, module_for
 from runtime.engine_torch import TorchEngine
 from runtime.engines import order
@@ -162,9 +162,9 @@ class EngineNetwork:
             raise EngineError(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}") from error
 
     def _onnx(self, shapes: Shapes) -> Engine:
-        import onnxruntime
-
         device = self._unet.device.type
+        provider_for(device)  # before ten seconds go into exporting
+        import onnxruntime
 
         def open_model(model: bytes) -> Engine:
             return OnnxEngine(model, device)

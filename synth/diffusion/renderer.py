@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 
 from runtime.engine import ENGINES, Wanted
 from runtime.errors import InputError
+from runtime.missing import missing
 from runtime.records import Cue, Shot
 from synth.camera import VirtualCamera
 from synth.diffusion.guide import Crop, references
@@ -83,9 +84,7 @@ def load_network(
         from synth.diffusion.pipeline import GuidePipeline
         from synth.diffusion.scheduler import BridgeScheduler
     except ImportError as error:
-        raise InputError(
-            f"the diffusion renderer needs {error.name}, which is not installed; wanted pip install understudy[diffusion]"
-        ) from error
+        raise missing("the diffusion renderer", error.name or "diffusers") from error
     from safetensors import SafetensorError
 
     try:  # part by part: a pipeline's own index may name any class of any module, and pickles

@@ -135,7 +135,7 @@ def test_an_export_is_no_performance_to_be_read(portrait: Path, tmp_path: Path) 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of a tiny network that was never trained for anything."""
-    pytest.importorskip("diffusers", reason="needs understudy[diffusion]")
+    pytest.importorskip("diffusers", reason="make diffusion brings it")
     from tests.synth.diffusion.network import pipeline
 
     folder = tmp_path_factory.mktemp("weights") / "tiny"

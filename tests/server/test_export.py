@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-pytest.importorskip("diffusers", reason="needs understudy[diffusion]")
-pytest.importorskip("onnxscript", reason="needs understudy[engines]")
+pytest.importorskip("diffusers", reason="make diffusion brings it")
+pytest.importorskip("onnxscript", reason="make diffusion brings it")
 
 import torch
 

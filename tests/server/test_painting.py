@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("diffusers", reason="needs understudy[diffusion]")
+pytest.importorskip("diffusers", reason="make diffusion brings it")
 
 import torch
 from torch import Tensor

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("diffusers", reason="needs understudy[diffusion]")
-pytest.importorskip("onnxscript", reason="needs understudy[engines]")
+pytest.importorskip("diffusers", reason="make diffusion brings it")
+pytest.importorskip("onnxscript", reason="make diffusion brings it")
 
 import torch
 from torch import Tensor

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("diffusers", reason="needs understudy[diffusion]")
+pytest.importorskip("diffusers", reason="make diffusion brings it")
 
 import torch
 
