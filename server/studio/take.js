@@ -48,7 +48,7 @@ export class Microphone {
   close() { this.context.close(); }
 }
 
-// Begins at once with what `shown` shows, and goes on with what `show` is given; `finish()` resolves to { url, name }.
+// Begins at once with what `shown` shows, and goes on with what `show` is given; `finish()` resolves to { url, suffix }.
 // A film keeps its size whoever comes on: characters of other sizes are whole and in the middle of it.
 export class Take {
   constructor(shown, soundTracks, fps) {
@@ -78,7 +78,7 @@ export class Take {
     return new Promise((resolve) => {
       this.recorder.onstop = () => resolve({
         url: URL.createObjectURL(new Blob(this.parts, { type: this.type })),
-        name: this.type.startsWith("video/mp4") ? "take.mp4" : "take.webm",
+        suffix: this.type.startsWith("video/mp4") ? ".mp4" : ".webm",
       });
       if (this.recorder.state === "inactive") this.recorder.onstop();
       else this.recorder.stop();
