@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from runtime.video import VideoWriter
-from server.jobs.store import open_store
 from tests.server.api.conftest import Served
 from tests.server.browsing import chromium, limited
 from tests.server.serving import serving
@@ -38,16 +37,6 @@ def in_time() -> Iterator[None]:
 def browser() -> Iterator[Any]:
     with chromium("--use-fake-ui-for-media-stream") as found:
         yield found
-
-
-@pytest.fixture(scope="module")
-def working(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """A server with a worker."""
-    data = tmp_path_factory.mktemp("working")
-    with serving(data, options=("--workers", "1")) as running:
-        store = open_store(data)
-        yield Served(running, store, data)
-        store.close()
 
 
 @pytest.fixture(scope="module")
