@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -33,10 +33,15 @@ def in_time() -> Iterator[None]:
         yield
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    with chromium("--use-fake-ui-for-media-stream") as found:
-        yield found
+    """One for all tests here, each of which opens pages of its own."""
+    stack = ExitStack()
+    with limited():
+        found = stack.enter_context(chromium("--use-fake-ui-for-media-stream"))
+    yield found
+    with limited():
+        stack.close()
 
 
 @pytest.fixture(scope="module")
