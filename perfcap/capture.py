@@ -172,12 +172,14 @@ class Perform:
         *,
         tells: Literal["expression", "face"] = "expression",
         smooth: OneEuroOptions | None = OneEuroOptions(cutoff_hz=3.0, beta=40.0),  # noqa: B008
+        shoulders: NDArray[np.float32] | None = None,  # [2, 2] px, where they are before they are seen
     ) -> None:
         assert performer is not None or tells == "expression", "a neutral is learned from expressions"
         self._performer = performer
         self._tells = tells
         self._options = smooth
         self._solver = ExpressionSolver()
+        self._first_shoulders = shoulders
         self._reset()
 
     def _reset(self) -> None:
@@ -186,7 +188,7 @@ class Perform:
         self._smooth_head = OneEuro(self._options) if self._options else None
         self._smooth_face = OneEuro(self._options) if self._options else None
         self._smooth_shoulders = OneEuro(SHOULDERS) if self._options else None
-        self._shoulders: NDArray[np.float32] | None = None  # as last seen, [2, 2], x and y at a distance of 1
+        self._shoulders = self._first_shoulders  # where they are held while they are out of sight
         self._seen: Motion | None = None  # the last one with a face in it
         self._lost_at: Fraction | None = None
         self._back_at: Fraction | None = None
@@ -264,14 +266,15 @@ class Perform:
     def _where_shoulders_are(self, item: Sighting, head: NDArray[np.float32]) -> NDArray[np.float32] | None:
         """[2, 3] metres; those that are out of sight are held where they were."""
         if item.shoulders is not None:
-            now = (item.shoulders - item.camera.centre) / np.float32(item.camera.focal_px)
+            self._shoulders = item.shoulders
             if self._smooth_shoulders is not None:
-                size = np.float32(head[2, 3] / UNIT_M)
-                now = (self._smooth_shoulders(item.time, now * size) / size).astype(np.float32)
-            self._shoulders = now
+                unit_px = item.camera.focal_px * UNIT_M / head[2, 3]
+                smoothed = self._smooth_shoulders(item.time, item.shoulders / unit_px) * unit_px
+                self._shoulders = smoothed.astype(np.float32)
         if self._shoulders is None:
             return None
-        return np.asarray(np.column_stack((self._shoulders, np.ones(2, np.float32))) * head[2, 3], np.float32)
+        ray = (self._shoulders - item.camera.centre) / np.float32(item.camera.focal_px)
+        return np.asarray(np.column_stack((ray, np.ones(2, np.float32))) * head[2, 3], np.float32)
 
     def _without_face(self, item: Sighting) -> Motion:
         self.n_faceless += 1

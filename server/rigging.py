@@ -1,7 +1,7 @@
 """A picture that somebody sent made into a saved character, by a process that may fail: it has limits and nothing to lose.
 
-`rig_apart` starts this file as a child, which opens the picture (names are not believed, but that a .character is one), refuses one that is
-too large before it is decoded, and writes the character whole or not at all. Live sessions go first.
+`rig_apart` starts this file as a child, which refuses a picture that is too large before it is decoded, and writes the
+character whole or not at all. Live sessions go first.
 """
 
 from __future__ import annotations
@@ -44,16 +44,15 @@ def rig_apart(picture: Path, output: Path, called: str, limits: RigLimits) -> No
 
 
 def _rig(picture: Path, output: Path, called: str, limits: RigLimits) -> None:
+    try:
+        still(picture, ProbeLimits(pixels=limits.pixels))  # refuses one that is too large; what is none is told below
+    except RefusedError as error:
+        raise InputError(f"{called} {error}") from error
     import synth.character
     from server.character import load_character
 
-    is_saved = picture.suffix.lower() == synth.character.SUFFIX
     try:
-        if not is_saved and still(picture, ProbeLimits(pixels=limits.pixels)) is None:
-            raise InputError(f"{called} is no picture; wanted a PNG, JPEG, WebP, AVIF, TIFF or BMP, or a .character")
         character = load_character(picture)
-    except RefusedError as error:
-        raise InputError(f"{called} {error}") from error
     except InputError as error:
         raise InputError(str(error).replace(str(picture), called)) from error
     synth.character.save(character, output, source=called)

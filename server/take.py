@@ -264,7 +264,8 @@ def _from_video(
     start = options.start or Fraction(0)
 
     def perform() -> Iterator[Motion]:
-        stage = Perform(performer, tells=tells)
+        shoulders = next((s.shoulders for s in known if s.shoulders is not None), None)
+        stage = Perform(performer, tells=tells, shoulders=shoulders)
         while first:
             yield from stage.push(first.popleft())
         for sighting in stream:
