@@ -43,6 +43,7 @@ PEAK_WANTED = Target(high=4096)  # MB
 SESSIONS, SESSION_FPS = 4, 30
 EIGHT_WANTED = {"times torch": Target(low=2), "loss dB": Target(high=0.3)}
 START_WANTED = {"from cache s": Target(high=2)}
+BUILT: tuple[EngineName, ...] = ("onnx", "tensorrt")
 STEPS = {"turbo": 1, "base": 4}
 N_FITTED, N_JUDGED = 24, 60  # frames of a clip that ranges are measured on, and of each that is judged
 
@@ -224,7 +225,7 @@ def starts(stand: Stand) -> Table:
     memory = tuple(x for name, x in tensors.items() if name.startswith("memory"))
     rows = []
     with TemporaryDirectory() as kept, _kept_in(Path(kept)):
-        for name in (found.name for found in look() if found.able and (found.name != "torch" or on_gpu)):
+        for name in (found.name for found in look() if found.able and found.name in (*BUILT, *["torch"] * on_gpu)):
             took = []
             for _ in range(2):
                 begun = time.perf_counter()
@@ -322,7 +323,7 @@ def gpu_steps(stand: Stand, seconds: float, *, compiled: bool = False) -> Table:
         calls["torch, as it is"] = lambda t=tensors, s=step: s.by_name(**t)  # type: ignore[misc]
         recorded = TorchEngine(step.by_name, stand.device, shapes.inputs(unet), shapes.outputs(unet))
         calls["torch, CUDA graphs"] = lambda t=tensors, e=recorded: e(t)  # type: ignore[misc]
-        able: list[EngineName] = [found.name for found in look() if found.able and found.name != "torch"]
+        able: list[EngineName] = [found.name for found in look() if found.able and found.name in BUILT]
         for name in [*able, *(["compile"] if compiled else [])]:
             made = EngineNetwork(unet, model, name).prepare(shapes)
             calls[made.told] = lambda t=tensors, e=made: ask(e, t)  # type: ignore[misc]

@@ -62,6 +62,7 @@ class Plan:
     cores: int
     landmarks: Path | None = None  # how wrong MediaPipe's are, as a folder of people has it; else each part measures
     bring: Path | None = None  # a folder for a few files of all that is worth keeping
+    weights: Path | None = None  # to begin at, before those in OUT and packaged ones
     fresh: bool = False  # begin from nothing
     side: int = 512  # of the square around a face
     window: int = 192  # px around mouth or eyes that are made of it: what is elsewhere is left to the warp
@@ -149,7 +150,9 @@ def course(plan: Plan, kind: Kind, until: float) -> None:
 def _begin_at(plan: Plan, kind: Kind) -> None:
     """Lay aside the weights that a course begins at, which it writes over as it goes."""
     shutil.rmtree(plan.work / f"{kind}-begin", ignore_errors=True)
-    earlier = [plan.output / "base"] if kind == "turbo" else [plan.output / "base", PACKAGED / "base"]
+    earlier = [plan.output / "base"]
+    if kind == "base":
+        earlier = [*([plan.weights] if plan.weights else []), *earlier, PACKAGED / "base"]
     there = [folder for folder in earlier if (folder / "model_index.json").exists()]
     if kind == "turbo" or (there and not plan.fresh):
         shutil.copytree(there[0], plan.work / f"{kind}-begin")
@@ -292,6 +295,7 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, default=Path("out/gpu"), help="folder that is kept")
     parser.add_argument("--minutes", type=float, default=9.0, help="for everything; run again to go on")
     parser.add_argument("--cores", type=int, default=max(1, (os.cpu_count() or 1) - 4), help="that make people")
+    parser.add_argument("--weights", type=Path, help="a folder of weights to begin at, as an earlier day brought them")
     parser.add_argument("--fresh", action="store_true", help="begin from nothing, not from weights there are")
     parser.add_argument("--landmarks", type=Path, help="landmarks.npz of people made before: a minute less")
     parser.add_argument("--character", type=Path, help="a .character that is painted for the figures, not the demo's")
@@ -303,7 +307,7 @@ def main() -> None:
     given = parser.parse_args()
     plan = Plan(
         asset=given.asset, output=given.output, minutes=given.minutes, device="cuda", cores=given.cores,
-        landmarks=given.landmarks, character=given.character, bring=given.bring, fresh=given.fresh,
+        landmarks=given.landmarks, character=given.character, bring=given.bring, weights=given.weights, fresh=given.fresh,
         engine_s=given.engine_seconds,
     )  # fmt: skip
     if given.rehearse:

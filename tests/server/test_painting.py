@@ -158,5 +158,7 @@ def test_without_weights_nothing_is_offered_and_what_was_wanted_is_refused(
 
 def test_an_engine_that_nobody_knows_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
     pipeline(32).save_pretrained(tmp_path / "run")
-    with pytest.raises(InputError, match="--engine is 'openvino'; wanted auto, torch, onnx, tensorrt, or an exported"):
+    with pytest.raises(
+        InputError, match="--engine is 'openvino'; wanted auto, torch, compile, onnx, tensorrt, or an exported"
+    ):
         open_painting(str(tmp_path / "run"), "openvino", wanted=True)
