@@ -22,6 +22,7 @@ import tarfile
 import time
 import traceback
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 Kind = Literal["base", "turbo"]
 
 SLICE_MIN = 2.0  # of training, after which people made meanwhile are taken in
-TRIAL_MIN = 0.15  # of training, by which steps are counted out
+TRIAL_S = 8.0  # of training, by which steps are counted out
 WARM_STEPS = 5  # of them that are slower than the rest
 SCORES_S = 120.0  # for scores on clips, where there are any
 SPARE_S = 20.0  # kept for saving, scoring and ending
@@ -154,11 +155,13 @@ def _begin_at(plan: Plan, kind: Kind) -> None:
     if kind == "base":
         earlier = [*([plan.weights] if plan.weights else []), *earlier, PACKAGED / "base"]
     there = [folder for folder in earlier if (folder / "model_index.json").exists()]
+    if kind == "turbo" and not there:
+        raise FileNotFoundError(f"{plan.output}/base has no weights to teach with")
     if kind == "turbo" or (there and not plan.fresh):
         shutil.copytree(there[0], plan.work / f"{kind}-begin")
 
 
-def _run(plan: Plan, kind: Kind, folder: Path, steps: int, minutes: float) -> Run:
+def _run(plan: Plan, kind: Kind, folder: Path, steps: int, minutes: float | None) -> Run:
     from synth.training.diffusion import base_run, turbo_run
 
     samples, begin = Samples(plan.people), plan.work / f"{kind}-begin"
@@ -177,11 +180,15 @@ def _run(plan: Plan, kind: Kind, folder: Path, steps: int, minutes: float) -> Ru
 def _pace(plan: Plan, kind: Kind) -> float:
     """Steps a second, tried."""
     at: list[float] = []
-    with TemporaryDirectory() as folder:
-        run = _run(plan, kind, Path(folder), 1_000_000, TRIAL_MIN)
-        run.fit(lambda *_: at.append(time.monotonic()))
-    warm = at[min(WARM_STEPS, len(at) - 1) :]
-    return (len(warm) - 1) / (warm[-1] - warm[0]) if len(warm) > 1 else len(at) / (60 * TRIAL_MIN)
+
+    def learned(*_: object) -> None:
+        at.append(time.monotonic())
+        if len(at) > WARM_STEPS + 1 and at[-1] - at[WARM_STEPS] > TRIAL_S:
+            raise InterruptedError("the pace is known")
+
+    with TemporaryDirectory() as folder, suppress(InterruptedError):
+        _run(plan, kind, Path(folder), steps=1_000_000, minutes=None).fit(learned)
+    return (len(at) - 1 - WARM_STEPS) / (at[-1] - at[WARM_STEPS])
 
 
 # What is kept
