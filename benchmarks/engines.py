@@ -95,15 +95,18 @@ def told(
         return
     stand = REHEARSAL if rehearsed else GPU
     stage = cache(lambda: performing(folder, 300, character))
-    failed = []
-    for what, table in {
+    tables: dict[str, Callable[[], Table]] = {
         "steps": lambda: gpu_steps(stand, seconds, compiled=compiled),
         "whole frames": lambda: whole_frames(stand, stage(), seconds),
         "sessions": lambda: sessions(stand, stage(), seconds),
         "starts": lambda: starts(stand),
-    }.items():
+    }
+    failed = []
+    for what, table in tables.items():
         try:
             yield table()
+        except TimeoutError:  # of who waits for all of them
+            raise
         except Exception as error:  # minutes on a GPU are not to be lost over one table
             failed.append(f"{what}: {type(error).__name__}: {error}")
     if failed:
@@ -322,9 +325,11 @@ def gpu_steps(stand: Stand, seconds: float, *, compiled: bool = False) -> Table:
         calls: dict[str, Callable[[], object]] = {}
         calls["torch, as it is"] = lambda t=tensors, s=step: s.by_name(**t)  # type: ignore[misc]
         recorded = TorchEngine(step.by_name, stand.device, shapes.inputs(unet), shapes.outputs(unet))
-        calls["torch, CUDA graphs"] = lambda t=tensors, e=recorded: e(t)  # type: ignore[misc]
+        calls[recorded.told] = lambda t=tensors, e=recorded: e(t)  # type: ignore[misc]
         able: list[EngineName] = [found.name for found in look() if found.able and found.name in BUILT]
-        for name in [*able, *(["compile"] if compiled else [])]:
+        if compiled:
+            able.append("compile")
+        for name in able:
             made = EngineNetwork(unet, model, name).prepare(shapes)
             calls[made.told] = lambda t=tensors, e=made: ask(e, t)  # type: ignore[misc]
         for who, call in calls.items():

@@ -33,6 +33,7 @@ from benchmarks.engines import told
 from benchmarks.table import Table, machine
 from runtime.image import load_image, save_image
 from runtime.output import whole_file
+from server.cli import spare_pools
 from synth.diffusion.renderer import PACKAGED, load_network
 from synth.training.options import TURBO, TrainOptions
 from synth.training.shards import Samples
@@ -69,6 +70,8 @@ class Plan:
     window: int = 192  # px around mouth or eyes that are made of it: what is elsewhere is left to the warp
     shown: int = 128  # px of those that a step shows
     batch: int = 48  # windows a step
+    widths: tuple[int, ...] = TrainOptions.widths  # of a network that begins from nothing
+    threads: int | None = None  # of the CPU that the network takes; all without
     frames: int = 3  # of each
     shard: int = 24  # rows a file of people
     per_person: int = 6
@@ -167,7 +170,8 @@ def _run(plan: Plan, kind: Kind, folder: Path, steps: int, minutes: float | None
     samples, begin = Samples(plan.people), plan.work / f"{kind}-begin"
     options = TrainOptions(
         steps=steps, batch=plan.batch, window=plan.shown, side=plan.side, elsewhere=0.0, nearest=0.5, still=0.2,
-        hue="warp", device=plan.device, precision="bfloat16", every=1_000_000, minutes=minutes,
+        hue="warp", widths=plan.widths, device=plan.device, threads=plan.threads, precision="bfloat16", every=1_000_000,
+        minutes=minutes,
     )  # fmt: skip
     if kind == "turbo":
         return turbo_run(samples, folder, replace(options, rate=TURBO.rate), load_network(begin, plan.device))
@@ -261,6 +265,7 @@ def attempt(what: str, until: float, work: Callable[[], None]) -> bool:
 
 def day(plan: Plan, begun: float) -> bool:
     """Everything, within the plan's minutes; says whether nothing failed."""
+    spare_pools()  # before torch is loaded
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started ends as well
     for folder in (plan.output, plan.people, plan.work, *([plan.bring] if plan.bring else [])):
         folder.mkdir(parents=True, exist_ok=True)
@@ -319,8 +324,9 @@ def main() -> None:
     )  # fmt: skip
     if given.rehearse:
         plan = replace(
-            plan, device="cpu", cores=1, side=128, window=64, shown=32, batch=2, shard=2, per_person=2, rehearsed=True
-        )
+            plan, device="cpu", cores=1, side=128, window=64, shown=32, batch=2, widths=(8, 8, 8, 8), threads=1, shard=2,
+            per_person=2, rehearsed=True,
+        )  # fmt: skip
     sys.exit(0 if day(plan, begun=time.monotonic()) else 1)
 
 
