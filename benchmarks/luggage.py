@@ -24,13 +24,13 @@ from tempfile import TemporaryDirectory
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
-TRAVELS = ("diffusers", "importlib-metadata", "zipp", "mediapipe", "protobuf", "opencv-contrib-python-headless")
+TRAVELS = ("diffusers", "importlib-metadata", "zipp", "mediapipe", "protobuf")
 MANYLINUX = ("manylinux_2_28", "manylinux_2_27", "manylinux_2_17", "manylinux2014")
 LEFT_OUT = re.compile(
     r"mediapipe/(tasks|model_maker|examples)/|mediapipe/modules/(hand|palm|pose|iris|objectron|holistic)\w*/.*\.tflite"
-    r"|cv2/data/|\.pyi$|/tests?/"
+    r"|\.pyi$|/tests?/"
 )
-LIGHT_MB = 48
+LIGHT_MB = 32
 
 
 def pins(python: str) -> Iterator[str]:
@@ -61,7 +61,7 @@ def packed(wheels: Path, archive: Path) -> None:
         for wheel in sorted(wheels.glob("*.whl")):
             with zipfile.ZipFile(wheel) as files:
                 files.extractall(site, [name for name in files.namelist() if not LEFT_OUT.search(name)])
-        with tarfile.open(archive, "w:xz", preset=6) as out:
+        with tarfile.open(archive, "w:xz", preset=3) as out:
             for path in sorted(site.iterdir()):
                 out.add(path, path.name)
 
