@@ -94,10 +94,10 @@ def main() -> None:
     mb = sum(path.stat().st_size for path in output.rglob("*") if path.is_file()) / 2**20
     print(f"{output}: {mb:.0f} MB{'' if mb <= LIGHT_MB else f', more than the {LIGHT_MB} that were meant'}; there:\n")
     print(
-        f"mkdir -p /tmp/site && tar xf {output}/site.tar.xz -C /tmp/site && export PYTHONPATH=/tmp/site PYTHONUNBUFFERED=1\n"
+        f"mkdir -p out/site && tar xf {output}/site.tar.xz -C out/site && export PYTHONPATH=out/site PYTHONUNBUFFERED=1\n"
         "python3 -m pytest -q -p no:cacheprovider tests/synth/diffusion/test_gpu.py\n"
         f"python3 -m benchmarks.gpu --asset {output}/ict_face.npz --character {output}/hero.character{more} "
-        "--minutes 8 -o /tmp/gpu --bring $OUT"
+        "--minutes 8 --bring out/brought"
     )
 
 
