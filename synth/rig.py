@@ -174,7 +174,6 @@ class Character:
 
 def rig(rgb: NDArray[np.uint8], mesh: FaceMesh, neutral: NDArray[np.float32]) -> Character:
     """Make a picture [H, W, 3] with a found face ready to be performed."""
-    import cv2
 
     mesh = with_irises(rgb, mesh)
     alpha = person_alpha(rgb, mesh)
