@@ -587,7 +587,7 @@ def test_a_browser_that_hangs_is_killed(browser: Any) -> None:
 def test_a_renderer_can_be_chosen_where_the_server_has_more_than_one(
     browser: Any, server: Running, data: Path, tmp_path: Path
 ) -> None:
-    pytest.importorskip("diffusers", reason="needs understudy[diffusion]")
+    pytest.importorskip("diffusers", reason="make diffusion brings it")
     from tests.synth.diffusion.network import pipeline
 
     if httpx.get(f"http://{server.at}/v1/renderers").json() == ["warp"]:

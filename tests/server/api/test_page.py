@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from runtime.video import VideoWriter
-from server.jobs.store import open_store
 from tests.server.api.conftest import Served
 from tests.server.browsing import Chromium, limited
 from tests.server.serving import serving
@@ -44,16 +43,6 @@ def kept() -> Iterator[Chromium]:
 @pytest.fixture
 def browser(kept: Chromium) -> Any:
     return kept()
-
-
-@pytest.fixture(scope="module")
-def working(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """A server with a worker."""
-    data = tmp_path_factory.mktemp("working")
-    with serving(data, options=("--workers", "1")) as running:
-        store = open_store(data)
-        yield Served(running, store, data)
-        store.close()
 
 
 @pytest.fixture(scope="module")
