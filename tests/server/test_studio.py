@@ -296,6 +296,7 @@ def test_an_actor_sees_their_character_move_with_them_and_takes_the_take_home(
         studio.shot("recording")
         studio.page.check("input[value=tall]", force=True)
         studio.wait("() => document.getElementById('character').width === 288")
+        studio.says("Recording")
         studio.sees(15)
         studio.page.click("#record")
         studio.says("ready to play and download")
