@@ -123,11 +123,12 @@ def act(
             )
         finally:
             character = rigged.result()  # its own error comes first: it is the first thing the user named
+        moves = [parse_move(move) for move in options.camera]
+        camera = VirtualCamera(character, moves, _length(take, options)) if moves else None
+        rendering = beside.submit(loading.result(), character, camera)
+        retarget = Retarget(character, take.performer.neutral, take.moments, retargeting)
+        renderer = rendering.result()
     tally.seconds["prepare"] = time.perf_counter() - begun
-    retarget = Retarget(character, take.performer.neutral, take.moments, retargeting)
-    moves = [parse_move(move) for move in options.camera]
-    camera = VirtualCamera(character, moves, _length(take, options)) if moves else None
-    renderer = loading.result()(character, camera)
     H, W = character.rgb.shape[:2]
     actor = _Beside(take, performance_path, H) if options.side_by_side else None
     rate = options.fps or take.rate

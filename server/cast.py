@@ -11,7 +11,7 @@ from pathlib import Path
 
 import synth.character
 from runtime.errors import InputError
-from runtime.image import save_image
+from runtime.image import load_image, save_image
 from server.character import load_character
 from server.rigging import RigLimits, rig_apart
 from synth.rig import Character
@@ -27,7 +27,8 @@ class Cast:
         self._folder = data / "characters"
         self._folder.mkdir(parents=True, exist_ok=True)
         self._ready: OrderedDict[str, Character] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # of what is ready, held for moments
+        self._making = threading.Lock()  # one rig at a time; nobody whose character is ready waits for it
         self._first = threading.Lock()
 
     def names(self) -> list[str]:
@@ -42,20 +43,32 @@ class Cast:
 
     def character(self, name: str) -> Character:
         """One of them, ready to perform; raises InputError."""
+        found = self._found(name)
+        if found is None:
+            with self._making:
+                found = self._found(name) or self._remember(name, load_character(self._path(name)))
+        return found
+
+    def _found(self, name: str) -> Character | None:
         with self._lock:
-            if name not in self._ready:
-                self._ready[name] = load_character(self._path(name))
-            self._ready.move_to_end(name)
+            if name in self._ready:
+                self._ready.move_to_end(name)
+            return self._ready.get(name)
+
+    def _remember(self, name: str, character: Character) -> Character:
+        with self._lock:
+            self._ready[name] = character
             while len(self._ready) > KEPT:
                 self._ready.popitem(last=False)
-            return self._ready[name]
+            return character
 
     def picture(self, name: str) -> Path:
-        """A PNG of one of them; raises InputError."""
+        """A PNG of one of them, as it looks at rest; raises InputError. No rig is made for it."""
+        source = self._path(name)
         path = self._folder / ".pictures" / f"{name}.png"
         if not path.exists():
-            self._path(name)
-            rgb = self.character(name).rgb
+            saved = source.suffix.lower() == synth.character.SUFFIX
+            rgb = synth.character.load(source).rgb if saved else load_image(source)
             with self._first:
                 if not path.exists():
                     path.parent.mkdir(exist_ok=True)

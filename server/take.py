@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.performer import PerformerProfile, ToRange
+from perfcap import refine
 from perfcap.body import Shoulders
 from perfcap.capture import Chooser, Perform, Performer, Sighting, Track, survey
 from perfcap.face import FaceMesh, MediaPipeFaces
@@ -37,8 +38,10 @@ T = TypeVar("T")
 DONE: Any = object()
 
 AHEAD = 100  # frames captured before the first is handed on, to know the performer by
+NEXT = 3  # of those, how many frames on another is looked at that is not much the same
 SAMPLED = 40  # key frames looked at from the rest of the clip
 N_CROWD = 4  # faces looked for when the user chooses among several
+EXPORTS = (".csv", ".bvh", ".glb")  # of `perfcap.export`, which nothing reads back
 INDEXED = (".mp4", ".m4v", ".mov", ".mkv", ".webm")  # kinds of file that say themselves how long pictures last
 RIVAL = 0.5  # of the largest face: one at least so large might be the performer as well
 
@@ -154,6 +157,8 @@ def open_take(
     """
     profile = PerformerProfile.load(options.profile) if options.profile is not None else None
     with tally.during("survey"):
+        if path.suffix.lower() in EXPORTS and path.exists():
+            raise InputError(f"{path} is written for other programs; wanted a video, or the capture's .npz")
         if path.suffix.lower() == ".npz":
             if options.face is not None:
                 raise InputError(f"{path} holds one performer; wanted a video for --face {options.face}")
@@ -207,6 +212,7 @@ def _from_video(
     body: bool,
 ) -> Take:
     reader = VideoReader(path, options.start, options.end, pixels="stored")
+    threading.Thread(target=refine.ready, name="load").start()  # wanted when the start of the clip has been seen
     finder = MediaPipeFaces(n_faces=1 if options.face is None else N_CROWD)
     texture = TextureTracker()
     shoulders = Shoulders() if body else None
@@ -254,7 +260,7 @@ def _from_video(
         crowd.want_one()
     performer = survey(known) if profile is None else Performer(profile.neutral)
     measured = Perform(performer, tells=tells, smooth=None)
-    moments = [m for s in known for m in measured.push(s)]
+    moments = [m for s in [*known[:AHEAD:NEXT], *known[AHEAD:]] for m in measured.push(s)]
     start = options.start or Fraction(0)
 
     def perform() -> Iterator[Motion]:

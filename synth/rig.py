@@ -161,14 +161,22 @@ class Character:
     def skin(self) -> Skin:
         return _skin(self)
 
+    @cached_property
+    def plate(self) -> NDArray[np.uint8]:  # [H, W, 3], what is behind them good enough to be seen; slow, once
+        import cv2
+
+        from synth.outpaint import without_person
+
+        reach = max(3, round(self.unit_px / 12)) | 1
+        person = cv2.dilate(self.alpha, np.ones((reach, reach), np.uint8)) > 0.02
+        return without_person(self.rgb, person)
+
 
 def rig(rgb: NDArray[np.uint8], mesh: FaceMesh, neutral: NDArray[np.float32]) -> Character:
     """Make a picture [H, W, 3] with a found face ready to be performed."""
-    import cv2
 
     mesh = with_irises(rgb, mesh)
-    alpha = person_alpha(rgb, mesh.box)
-    cv2.fillConvexPoly(alpha, cv2.convexHull(np.ascontiguousarray(mesh.landmarks[:, :2])).round().astype(np.int32), 1.0)
+    alpha = person_alpha(rgb, mesh)
     x0, y0, x1, y1 = _reach(mesh.landmarks, _unit(rgb, mesh.landmarks, neutral), rgb.shape)
     part = (slice(y0, y1), slice(x0, x1))  # nothing beyond it moves
     person, behind = rgb.copy(), rgb.copy()

@@ -34,6 +34,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, NoSuchModu
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from runtime.errors import InputError
+from runtime.missing import missing
 
 VERSION = 1  # of these tables
 BUSY_S = 60  # how long a writer waits for the ones before it
@@ -252,7 +253,7 @@ def _engine(url: str) -> Engine:
     try:
         engine = create_engine(parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
     except (ImportError, NoSuchModuleError) as error:
-        raise InputError("PostgreSQL needs psycopg; pip install understudy[postgres]") from error
+        raise missing("PostgreSQL", "psycopg") from error
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:

@@ -124,10 +124,18 @@ def test_a_performance_without_pictures_has_no_actor_to_show(portrait: Path, cli
     assert not (tmp_path / "out.mp4").exists()
 
 
+def test_an_export_is_no_performance_to_be_read(portrait: Path, tmp_path: Path) -> None:
+    (tmp_path / "take.csv").write_text("Timecode,BlendshapeCount\n")
+    with pytest.raises(
+        InputError, match=r"take\.csv is written for other programs; wanted a video, or the capture's .npz"
+    ):
+        render(portrait, tmp_path / "take.csv", tmp_path / "out.mp4")
+
+
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of a tiny network that was never trained for anything."""
-    pytest.importorskip("diffusers", reason="needs understudy[diffusion]")
+    pytest.importorskip("diffusers", reason="make diffusion brings it")
     from tests.synth.diffusion.network import pipeline
 
     folder = tmp_path_factory.mktemp("weights") / "tiny"

@@ -21,6 +21,21 @@ def test_what_is_still_being_written_is_no_character(tmp_path: Path) -> None:
         cast.character("nobody")
 
 
+def test_a_picture_is_shown_without_its_rig_and_who_is_ready_waits_for_nobody_else_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cast = Cast(tmp_path)
+    Image.new("RGB", (64, 64), (9, 60, 200)).save(tmp_path / "characters" / "sky.png")
+    monkeypatch.setattr("server.cast.load_character", lambda path: path)
+    with cast._making:
+        assert Image.open(cast.picture("sky")).getpixel((5, 5)) == (9, 60, 200)
+    with pytest.raises(InputError, match="there is no character 'earth'"):
+        cast.picture("earth")
+    made = cast.character("sky")
+    with cast._making:
+        assert cast.character("sky") is made
+
+
 def test_a_picture_that_is_sent_is_opened_by_a_process_with_limits(tmp_path: Path) -> None:
     cast = Cast(tmp_path)
     Image.new("RGB", (640, 480)).save(tmp_path / "sent.png")

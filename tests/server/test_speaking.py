@@ -247,7 +247,7 @@ def test_a_microphone_that_was_held_up_is_caught_up_with(monkeypatch: pytest.Mon
 def test_in_silence_the_character_rests_and_in_speech_its_lips_move(character: Character) -> None:
     from server.pictures import decode
 
-    pytest.importorskip("espeakng_loader", reason="espeak-ng says what is said; pip install understudy[voice]")
+    pytest.importorskip("espeakng_loader", reason="espeak-ng says what is said; make setup brings it")
     said = EspeakVoice("en").speak("Father's car is far away, and our large farm starts here.").pcm
     finder = MediaPipeFaces(still=True)
 

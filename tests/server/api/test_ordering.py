@@ -96,9 +96,7 @@ def test_what_a_picture_cannot_do_is_told_before_anything_is_ordered() -> None:
     assert refused(lip_sync("face", said("said"), face="all"))[0] == "face"
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("espeakng_loader") is None, reason="no voice; pip install understudy[voice]"
-)
+@pytest.mark.skipif(importlib.util.find_spec("espeakng_loader") is None, reason="no voice; make setup brings it")
 def test_a_text_is_said_in_a_language_that_the_voice_has() -> None:
     assert ordering.lip_sync(lip_sync("face", {"type": "text", "text": "x" * 50, "language": "de"})).seconds == 5
     where, why = refused(lip_sync("face", {"type": "text", "text": "x", "language": "klingonese"}))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -19,7 +19,7 @@ from PIL import Image
 
 from runtime.video import VideoWriter
 from tests.server.api.conftest import Served
-from tests.server.browsing import chromium, limited
+from tests.server.browsing import Chromium, limited
 from tests.server.serving import serving
 
 pytestmark = pytest.mark.slow
@@ -34,14 +34,15 @@ def in_time() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """One for all tests here, each of which opens pages of its own."""
-    stack = ExitStack()
-    with limited():
-        found = stack.enter_context(chromium("--use-fake-ui-for-media-stream"))
+def kept() -> Iterator[Chromium]:
+    found = Chromium("--use-fake-ui-for-media-stream")
     yield found
-    with limited():
-        stack.close()
+    found.close()
+
+
+@pytest.fixture
+def browser(kept: Chromium) -> Any:
+    return kept()
 
 
 @pytest.fixture(scope="module")
@@ -238,7 +239,13 @@ def test_the_live_page_works_under_its_own_policy(browser: Any, served: Served) 
         page.page.click("#record")
         page.page.wait_for_timeout(1500)
         page.page.click("#record")
-        page.wait("document.getElementById('played').readyState >= 2")
+        page.wait("document.querySelector('#takes video').readyState >= 2")
+        page.page.select_option("#view", "zoom:1.3")
+        page.page.reload()  # the browser asks whether the take is to be lost; then the page is as it was
+        page.page.wait_for_selector(".cast input")
+        assert page.page.input_value("#view") == "zoom:1.3"
+        page.page.click("#start")
+        page.wait("document.getElementById('status').textContent.startsWith('Live.')")
         page.go("dub")
         page.page.click("#tabs a[href='#live']")
         page.wait("!document.getElementById('live').hidden")

@@ -59,7 +59,7 @@ def test_the_first_example_of_the_docs_renders_an_act_by_the_official_client(
 def test_the_example_without_a_library_is_taken(working: Served, portrait: Path, tmp_path: Path) -> None:
     if shutil.which("curl") is None:
         pytest.skip("there is no curl; apt-get install curl")
-    pytest.importorskip("espeakng_loader", reason="espeakng_loader brings the voice; pip install understudy[voice]")
+    pytest.importorskip("espeakng_loader", reason="espeakng_loader brings the voice; make setup brings it")
     shutil.copy(portrait, tmp_path / "portrait.png")
     script = examples("sh")[0].replace("http://127.0.0.1:8765", working.url)
     ran = subprocess.run(["sh", "-ec", script], cwd=tmp_path, check=True, capture_output=True, text=True, timeout=120)

@@ -88,7 +88,7 @@ def _postgres_programs() -> Path | None:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[str]:
     """URL of a server that lives as long as the tests."""
-    pytest.importorskip("psycopg", reason="PostgreSQL needs psycopg; pip install understudy[postgres]")
+    pytest.importorskip("psycopg", reason="PostgreSQL needs psycopg; make setup brings it")
     programs = _postgres_programs()
     if programs is None:
         pytest.skip("no PostgreSQL server on this machine")
