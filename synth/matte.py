@@ -138,7 +138,7 @@ def guided(guide: NDArray[np.float32], alpha: NDArray[np.float32], radius: int, 
     of_colour, of_alpha = [mean(colour) for colour in colours], mean(alpha)
     going_with = [mean(c * alpha) - m * of_alpha for c, m in zip(colours, of_colour, strict=True)]
     (rr, rg, rb), (_, gg, gb), (_, _, bb) = (
-        [mean(colours[i] * colours[j]) - of_colour[i] * of_colour[j] + smooth * (i == j) for j in range(3)]
+        [mean(np.multiply(colours[i], colours[j])) - of_colour[i] * of_colour[j] + smooth * (i == j) for j in range(3)]
         for i in range(3)
     )
     inverse = (
