@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfcap.anchors import Anchors, AnchorTracker
+from perfcap.body import Shoulders
 from perfcap.expression import ExpressionSolver, NeutralEstimator, gaze_of, normalise, template
 from perfcap.face import FaceFinder, FaceMesh
 from perfcap.head import UNIT_M, Camera, face_of, fit_head, inverse, refine_head, skull_depth, unproject
@@ -31,6 +32,9 @@ LEARN_FROM_ALL, LEARN_EVERY = 60, 3  # faces a neutral is learned from; then eve
 HOLD_S = 0.2  # a lost face is held this long, then eased to rest
 EASE_S = 0.5  # time constant of the easing to rest
 RETURN_S = 0.15  # a found face is blended in over this long
+SHOULDERS = OneEuroOptions(
+    cutoff_hz=1.0, beta=3.0
+)  # joints shake more than landmarks, and bodies are slower than faces
 
 
 class Picture(Protocol):
@@ -50,6 +54,9 @@ class Sighting:
     camera: Camera
     face: FaceMesh | None
     anchors: Anchors | None = None  # points around the face that no expression moves
+    shoulders: NDArray[np.float32] | None = (
+        None  # [2, 2] px, the right and the left, where they were looked for and seen
+    )
 
 
 class Chooser:
@@ -99,10 +106,17 @@ class Chooser:
 class Track:
     """Stage: pictures -> Sightings of one performer; with `texture`, their landmarks lie where the skin is."""
 
-    def __init__(self, finder: FaceFinder, choose: Chooser, texture: TextureTracker | None = None) -> None:
+    def __init__(
+        self,
+        finder: FaceFinder,
+        choose: Chooser,
+        texture: TextureTracker | None = None,
+        shoulders: Shoulders | None = None,
+    ) -> None:
         self._finder = finder
         self._choose = choose
         self._texture = texture
+        self._shoulders = shoulders
         self._anchors = AnchorTracker()
 
     def push(self, item: Picture) -> list[Sighting]:
@@ -122,7 +136,8 @@ class Track:
             if self._choose.afresh:
                 self._texture.reset()
             face = self._texture.follow(item.rgb, face)
-        return Sighting(item.time, Camera.of_picture(W, H), face, anchors)
+        shoulders = None if self._shoulders is None else self._shoulders.find(item.rgb, face)
+        return Sighting(item.time, Camera.of_picture(W, H), face, anchors, shoulders)
 
     def flush(self) -> list[Sighting]:
         return []
@@ -157,12 +172,14 @@ class Perform:
         *,
         tells: Literal["expression", "face"] = "expression",
         smooth: OneEuroOptions | None = OneEuroOptions(cutoff_hz=3.0, beta=40.0),  # noqa: B008
+        shoulders: NDArray[np.float32] | None = None,  # [2, 2] px, where they are before they are seen
     ) -> None:
         assert performer is not None or tells == "expression", "a neutral is learned from expressions"
         self._performer = performer
         self._tells = tells
         self._options = smooth
         self._solver = ExpressionSolver()
+        self._first_shoulders = shoulders
         self._reset()
 
     def _reset(self) -> None:
@@ -170,6 +187,8 @@ class Perform:
         self._n_seen = 0  # faces to learn the neutral from
         self._smooth_head = OneEuro(self._options) if self._options else None
         self._smooth_face = OneEuro(self._options) if self._options else None
+        self._smooth_shoulders = OneEuro(SHOULDERS) if self._options else None
+        self._shoulders = self._first_shoulders  # where they are held while they are out of sight
         self._seen: Motion | None = None  # the last one with a face in it
         self._lost_at: Fraction | None = None
         self._back_at: Fraction | None = None
@@ -215,7 +234,10 @@ class Perform:
         gaze, expression = np.zeros((2, 2), np.float32), np.zeros(N_EXPRESSION, np.float32)
         if self._tells == "expression":
             gaze, expression = gaze_of(face, neutral), self._solver.solve(face, neutral)
-        motion = Motion(time=item.time, head=head, expression=expression, gaze=gaze, face=face, confidence=1.0)
+        motion = Motion(
+            time=item.time, head=head, expression=expression, gaze=gaze, face=face, confidence=1.0,
+            shoulders=self._where_shoulders_are(item, head),
+        )  # fmt: skip
         self._seen = motion
         if self._back_at is not None and self._shown is not None:
             since = float(item.time - self._back_at)
@@ -240,6 +262,19 @@ class Perform:
         refined = refine_head(head, item.camera, local, anchors.now)
         self._lean = refined @ inverse(head)
         return refined
+
+    def _where_shoulders_are(self, item: Sighting, head: NDArray[np.float32]) -> NDArray[np.float32] | None:
+        """[2, 3] metres; those that are out of sight are held where they were."""
+        if item.shoulders is not None:
+            self._shoulders = item.shoulders
+            if self._smooth_shoulders is not None:
+                unit_px = item.camera.focal_px * UNIT_M / head[2, 3]
+                smoothed = self._smooth_shoulders(item.time, item.shoulders / unit_px) * unit_px
+                self._shoulders = smoothed.astype(np.float32)
+        if self._shoulders is None:
+            return None
+        ray = (self._shoulders - item.camera.centre) / np.float32(item.camera.focal_px)
+        return np.asarray(np.column_stack((ray, np.ones(2, np.float32))) * head[2, 3], np.float32)
 
     def _without_face(self, item: Sighting) -> Motion:
         self.n_faceless += 1
@@ -278,6 +313,7 @@ def blend(a: Motion, b: Motion, share: float) -> Motion:
         expression=mix(a.expression, b.expression),
         gaze=mix(a.gaze, b.gaze),
         face=mix(a.face, b.face),
+        shoulders=b.shoulders if a.shoulders is None or b.shoulders is None else mix(a.shoulders, b.shoulders),
     )
 
 

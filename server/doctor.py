@@ -188,9 +188,11 @@ def _face_mesh() -> str:
 
 
 def _matte() -> str:
+    from perfcap.face import FaceMesh
     from synth.matte import person_alpha
 
-    person_alpha(np.full((256, 256, 3), 128, np.uint8), np.array((96, 96, 160, 160), np.float32))
+    corners = np.array(((96, 96, 0), (160, 96, 0), (160, 160, 0), (96, 160, 0)), np.float32)
+    person_alpha(np.full((256, 256, 3), 128, np.uint8), FaceMesh(corners))
     return "runs"
 
 

@@ -135,7 +135,7 @@ class DeviceWarp:
 
     def draw(self, motion: Motion) -> DeviceDrawn:
         warp, part = self._warp, self._part
-        target, depth = warp.vertices(motion.head, motion.face)
+        target, depth = warp.vertices(motion.head, motion.face, motion.shoulders)
         over = self._person(self._sent(target - self._corner), self._sent(depth))
         rgb, opacity = self._bare.clone(), self._around.clone()
         alpha, under = over[..., 3:].int(), rgb[part].int()

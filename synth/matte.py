@@ -12,23 +12,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from perfcap.face import FaceMesh
 from perfcap.solutions import solution
 
 WORK_PX = 1024  # the matte is drawn on a picture no larger than this
 HALO = 0.12  # of the face's size: how far from the person the rim of what is behind may bear their traces
 FAINT = 5.0  # levels by which what is made up is off itself
 ROUGH = (10.0, 20.0)  # levels: backgrounds up to the first are even, from the second on cluttered
+WITHIN = 0.9  # of the landmarks' reach, surely face: the outermost may lie beside it
+MIXED = 4.0  # times the variance of colours on both sides, from which two of them do not tell sides apart
 EVEN = 1e-6  # a determinant of colours' covariance below which they are taken for even, as OpenCV does
 FILL_PX = 2048  # and what is made up behind and around the person
 
 
-def person_alpha(rgb: NDArray[np.uint8], face_box: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Opacity [H, W] 0..1 of the person whose face fills `face_box` (x0, y0, x1, y1 px)."""
+def person_alpha(rgb: NDArray[np.uint8], mesh: FaceMesh) -> NDArray[np.float32]:
+    """Opacity [H, W] 0..1 of the person whose face was found."""
     import cv2
 
     H, W = rgb.shape[:2]
-    x0, y0, x1, y1 = face_box
-    face_px = float(max(x1 - x0, y1 - y0))
+    x0, y0, x1, y1 = mesh.box
+    face_px = mesh.size
     centre = np.array(((x0 + x1) / 2, (y0 + y1) / 2 + 0.5 * face_px))
     left, top, right, bottom = _window(centre, 4.0 * face_px, W, H)
     scale = min(1.0, WORK_PX / max(right - left, bottom - top))
@@ -44,6 +47,9 @@ def person_alpha(rgb: NDArray[np.uint8], face_box: NDArray[np.float32]) -> NDArr
     ease[ny0 + rim * (ny0 > 0) : ny1 - rim * (ny1 < h), nx0 + rim * (nx0 > 0) : nx1 - rim * (nx1 < w)] = 1
     ease = cv2.blur(ease, (2 * rim + 1, 2 * rim + 1))[ny0:ny1, nx0:nx1]
     mask[ny0:ny1, nx0:nx1] += (close - mask[ny0:ny1, nx0:nx1]) * ease
+    points = mesh.landmarks[:, :2]
+    within = (points.mean(0) + (points - points.mean(0)) * WITHIN - (left, top)) * scale
+    cv2.fillConvexPoly(mask, cv2.convexHull(within.astype(np.float32)).round().astype(np.int32), 1.0)
     alpha = np.zeros((H, W), np.float32)
     fine = _one_piece(refine(part, mask, face_px * scale), (centre - (left, top + 0.5 * face_px)) * scale)
     alpha[top:bottom, left:right] = cv2.resize(fine, (right - left, bottom - top))
@@ -106,7 +112,11 @@ def refine(rgb: NDArray[np.uint8], mask: NDArray[np.float32], face_px: float) ->
             _local((rgb - cv2.GaussianBlur(rgb, (0, 0), face_px / 12).astype(np.float32)) ** 2, behind, band)
         )
         seen = np.maximum(seen, np.clip((away - 3 * rough - 12) / (4 * rough + 50), 0, 1))
-        trust = np.maximum(apart / (apart + 60.0**2), np.clip((away - 4 * rough - 40) / 60, 0, 1))
+        # What is told by two colours must not be told where either side has many.
+        mixed = rough**2 + _local(
+            (rgb - cv2.GaussianBlur(rgb, (0, 0), face_px / 12).astype(np.float32)) ** 2, person, band
+        )
+        trust = np.maximum(apart / (apart + 60.0**2 + MIXED * mixed), np.clip((away - 4 * rough - 40) / 60, 0, 1))
         # The mask's own word, hardened, where colours cannot tell.
         drawn = trust * seen + (1 - trust) * np.clip((alpha - 0.5) * 2.5 + 0.5, 0, 1)
         alpha = np.where(person > 0, 1, np.where(behind > 0, 0, drawn)).astype(np.float32)

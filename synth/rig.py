@@ -8,6 +8,7 @@ point outside the face follows the head. It does not know what will drive it or 
 from __future__ import annotations
 
 import functools
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from perfcap.body import Shoulders
 from perfcap.face import FaceMesh
 from perfcap.head import EARS_DEPTH, UNIT_M, Camera, fit_head, unproject
 from perfcap.iris import with_irises
@@ -41,6 +43,7 @@ HAIR_REACH = 0.8  # units over which what the forehead does fades out
 SPREAD = 1  # how fast a contour point's hold falls with distance
 CARRIED = 0.35  # share of the neck's movement that the shoulders follow
 STIFF = (-0.5, 0.5)  # units below the chin between which the head's hold fades
+SHOULDERS_M = np.array(((-0.18, 0.28, 0.0), (0.18, 0.28, 0.0)), np.float32)  # a mean body's joints, from its eyes
 NECK = np.array((0.0, 1.9, 1.0), np.float32)  # units, head's frame: where the head turns on the neck
 
 
@@ -144,17 +147,36 @@ class Character:
         return float(self.camera.focal_px * UNIT_M / self.head[2, 3])
 
     @cached_property
+    def shoulders(self) -> NDArray[np.float32]:
+        """The right and the left one [2, 3], camera's frame, metres, as far away as the head; a mean body's where the
+        picture does not tell."""
+        with closing(Shoulders(still=True)) as finder:
+            px = finder.find(self.rgb, FaceMesh(self.landmarks))
+        if px is None:
+            return np.asarray(self.head[:3, 3] + SHOULDERS_M, np.float32)
+        ray = np.column_stack(((px - self.camera.centre) / np.float32(self.camera.focal_px), np.ones(2)))
+        return np.asarray(ray * self.head[2, 3], np.float32)
+
+    @cached_property
     def skin(self) -> Skin:
         return _skin(self)
+
+    @cached_property
+    def plate(self) -> NDArray[np.uint8]:  # [H, W, 3], what is behind them good enough to be seen; slow, once
+        import cv2
+
+        from synth.outpaint import without_person
+
+        reach = max(3, round(self.unit_px / 12)) | 1
+        person = cv2.dilate(self.alpha, np.ones((reach, reach), np.uint8)) > 0.02
+        return without_person(self.rgb, person)
 
 
 def rig(rgb: NDArray[np.uint8], mesh: FaceMesh, neutral: NDArray[np.float32]) -> Character:
     """Make a picture [H, W, 3] with a found face ready to be performed."""
-    import cv2
 
     mesh = with_irises(rgb, mesh)
-    alpha = person_alpha(rgb, mesh.box)
-    cv2.fillConvexPoly(alpha, cv2.convexHull(np.ascontiguousarray(mesh.landmarks[:, :2])).round().astype(np.int32), 1.0)
+    alpha = person_alpha(rgb, mesh)
     x0, y0, x1, y1 = _reach(mesh.landmarks, _unit(rgb, mesh.landmarks, neutral), rgb.shape)
     part = (slice(y0, y1), slice(x0, x1))  # nothing beyond it moves
     person, behind = rgb.copy(), rgb.copy()

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import (
+    DDL,
     CheckConstraint,
     Column,
     Connection,
@@ -37,6 +38,7 @@ from runtime.missing import missing
 
 VERSION = 1  # of these tables
 BUSY_S = 60  # how long a writer waits for the ones before it
+_ONLY_ADDED = "lines of the ledger are only added"
 _WRITERS = 0x756E6465  # the lock of all who write, in PostgreSQL
 
 metadata = MetaData()
@@ -149,6 +151,15 @@ ledger = Table(
     Index("ledger_of", "owner", "number"),
     sqlite_autoincrement=True,
 )
+
+for what in ("update", "delete"):
+    said = f"create trigger ledger_no_{what} before {what} on ledger begin select raise(abort, '{_ONLY_ADDED}'); end"
+    event.listen(ledger, "after_create", DDL(said).execute_if(dialect="sqlite"))  # type: ignore[no-untyped-call]
+for said in (
+    f"create or replace function only_added() returns trigger language plpgsql as $$ begin raise '{_ONLY_ADDED}'; end $$",
+    "create trigger ledger_only_added before update or delete on ledger execute function only_added()",
+):
+    event.listen(ledger, "after_create", DDL(said).execute_if(dialect="postgresql"))  # type: ignore[no-untyped-call]
 
 deliveries = Table(
     "deliveries",

@@ -30,9 +30,12 @@ def test_a_video_plays_over_and_over_as_a_camera(clip: Path) -> None:
 
 
 @pytest.mark.parametrize(("wanted", "says"), [("nowhere.mp4", "is no file"), ("77", "cannot be opened")])
-def test_a_camera_that_is_not_there_is_refused(wanted: str, says: str) -> None:
+def test_a_camera_that_is_not_there_is_refused_in_our_words_alone(
+    wanted: str, says: str, capfd: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(InputError, match=says):
         Camera(wanted)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_character_is_a_picture_or_the_demo_s_by_name(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from perfcap.face import FaceMesh
 from synth.matte import continue_behind, fill, guided, layers, person_alpha, person_colour, refine
 
 Rgb = NDArray[np.uint8]
@@ -163,7 +164,7 @@ def test_a_soft_mask_is_drawn_to_the_edge(scene: Scene) -> None:
 def test_a_real_person_is_cut_out() -> None:
     data = pytest.importorskip("skimage.data", reason="scikit-image brings the face; pip install scikit-image")
     rgb = np.ascontiguousarray(data.astronaut()[:288, 80:368])
-    alpha = person_alpha(rgb, np.array((99, 69, 191, 177), np.float32))
+    alpha = person_alpha(rgb, FaceMesh(np.array(((99, 69, 0), (191, 69, 0), (191, 177, 0), (99, 177, 0)), np.float32)))
     assert alpha.shape == rgb.shape[:2]
     assert alpha.dtype == np.float32
     assert ((alpha >= 0) & (alpha <= 1)).all()
