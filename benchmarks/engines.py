@@ -43,6 +43,7 @@ PEAK_WANTED = Target(high=4096)  # MB
 SESSIONS, SESSION_FPS = 4, 30
 EIGHT_WANTED = {"times torch": Target(low=2), "loss dB": Target(high=0.3)}
 START_WANTED = {"from cache s": Target(high=2)}
+BUILT: tuple[EngineName, ...] = ("onnx", "tensorrt")
 STEPS = {"turbo": 1, "base": 4}
 N_FITTED, N_JUDGED = 24, 60  # frames of a clip that ranges are measured on, and of each that is judged
 
@@ -94,15 +95,18 @@ def told(
         return
     stand = REHEARSAL if rehearsed else GPU
     stage = cache(lambda: performing(folder, 300, character))
-    failed = []
-    for what, table in {
+    tables: dict[str, Callable[[], Table]] = {
         "steps": lambda: gpu_steps(stand, seconds, compiled=compiled),
         "whole frames": lambda: whole_frames(stand, stage(), seconds),
         "sessions": lambda: sessions(stand, stage(), seconds),
         "starts": lambda: starts(stand),
-    }.items():
+    }
+    failed = []
+    for what, table in tables.items():
         try:
             yield table()
+        except TimeoutError:  # of who waits for all of them
+            raise
         except Exception as error:  # minutes on a GPU are not to be lost over one table
             failed.append(f"{what}: {type(error).__name__}: {error}")
     if failed:
@@ -224,7 +228,7 @@ def starts(stand: Stand) -> Table:
     memory = tuple(x for name, x in tensors.items() if name.startswith("memory"))
     rows = []
     with TemporaryDirectory() as kept, _kept_in(Path(kept)):
-        for name in (found.name for found in look() if found.able and (found.name != "torch" or on_gpu)):
+        for name in (found.name for found in look() if found.able and found.name in (*BUILT, *["torch"] * on_gpu)):
             took = []
             for _ in range(2):
                 begun = time.perf_counter()
@@ -321,9 +325,11 @@ def gpu_steps(stand: Stand, seconds: float, *, compiled: bool = False) -> Table:
         calls: dict[str, Callable[[], object]] = {}
         calls["torch, as it is"] = lambda t=tensors, s=step: s.by_name(**t)  # type: ignore[misc]
         recorded = TorchEngine(step.by_name, stand.device, shapes.inputs(unet), shapes.outputs(unet))
-        calls["torch, CUDA graphs"] = lambda t=tensors, e=recorded: e(t)  # type: ignore[misc]
-        able: list[EngineName] = [found.name for found in look() if found.able and found.name != "torch"]
-        for name in [*able, *(["compile"] if compiled else [])]:
+        calls[recorded.told] = lambda t=tensors, e=recorded: e(t)  # type: ignore[misc]
+        able: list[EngineName] = [found.name for found in look() if found.able and found.name in BUILT]
+        if compiled:
+            able.append("compile")
+        for name in able:
             made = EngineNetwork(unet, model, name).prepare(shapes)
             calls[made.told] = lambda t=tensors, e=made: ask(e, t)  # type: ignore[misc]
         for who, call in calls.items():

@@ -22,6 +22,7 @@ import tarfile
 import time
 import traceback
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -32,6 +33,7 @@ from benchmarks.engines import told
 from benchmarks.table import Table, machine
 from runtime.image import load_image, save_image
 from runtime.output import whole_file
+from server.cli import spare_pools
 from synth.diffusion.renderer import PACKAGED, load_network
 from synth.training.options import TURBO, TrainOptions
 from synth.training.shards import Samples
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
 Kind = Literal["base", "turbo"]
 
 SLICE_MIN = 2.0  # of training, after which people made meanwhile are taken in
-TRIAL_MIN = 0.15  # of training, by which steps are counted out
+TRIAL_S = 8.0  # of training, by which steps are counted out
 WARM_STEPS = 5  # of them that are slower than the rest
 SCORES_S = 120.0  # for scores on clips, where there are any
 SPARE_S = 20.0  # kept for saving, scoring and ending
@@ -62,11 +64,14 @@ class Plan:
     cores: int
     landmarks: Path | None = None  # how wrong MediaPipe's are, as a folder of people has it; else each part measures
     bring: Path | None = None  # a folder for a few files of all that is worth keeping
+    weights: Path | None = None  # to begin at, before those in OUT and packaged ones
     fresh: bool = False  # begin from nothing
     side: int = 512  # of the square around a face
     window: int = 192  # px around mouth or eyes that are made of it: what is elsewhere is left to the warp
     shown: int = 128  # px of those that a step shows
     batch: int = 48  # windows a step
+    widths: tuple[int, ...] = TrainOptions.widths  # of a network that begins from nothing
+    threads: int | None = None  # of the CPU that the network takes; all without
     frames: int = 3  # of each
     shard: int = 24  # rows a file of people
     per_person: int = 6
@@ -149,19 +154,24 @@ def course(plan: Plan, kind: Kind, until: float) -> None:
 def _begin_at(plan: Plan, kind: Kind) -> None:
     """Lay aside the weights that a course begins at, which it writes over as it goes."""
     shutil.rmtree(plan.work / f"{kind}-begin", ignore_errors=True)
-    earlier = [plan.output / "base"] if kind == "turbo" else [plan.output / "base", PACKAGED / "base"]
+    earlier = [plan.output / "base"]
+    if kind == "base":
+        earlier = [*([plan.weights] if plan.weights else []), *earlier, PACKAGED / "base"]
     there = [folder for folder in earlier if (folder / "model_index.json").exists()]
+    if kind == "turbo" and not there:
+        raise FileNotFoundError(f"{plan.output}/base has no weights to teach with")
     if kind == "turbo" or (there and not plan.fresh):
         shutil.copytree(there[0], plan.work / f"{kind}-begin")
 
 
-def _run(plan: Plan, kind: Kind, folder: Path, steps: int, minutes: float) -> Run:
+def _run(plan: Plan, kind: Kind, folder: Path, steps: int, minutes: float | None) -> Run:
     from synth.training.diffusion import base_run, turbo_run
 
     samples, begin = Samples(plan.people), plan.work / f"{kind}-begin"
     options = TrainOptions(
         steps=steps, batch=plan.batch, window=plan.shown, side=plan.side, elsewhere=0.0, nearest=0.5, still=0.2,
-        hue="warp", device=plan.device, precision="bfloat16", every=1_000_000, minutes=minutes,
+        hue="warp", widths=plan.widths, device=plan.device, threads=plan.threads, precision="bfloat16", every=1_000_000,
+        minutes=minutes,
     )  # fmt: skip
     if kind == "turbo":
         return turbo_run(samples, folder, replace(options, rate=TURBO.rate), load_network(begin, plan.device))
@@ -174,11 +184,15 @@ def _run(plan: Plan, kind: Kind, folder: Path, steps: int, minutes: float) -> Ru
 def _pace(plan: Plan, kind: Kind) -> float:
     """Steps a second, tried."""
     at: list[float] = []
-    with TemporaryDirectory() as folder:
-        run = _run(plan, kind, Path(folder), 1_000_000, TRIAL_MIN)
-        run.fit(lambda *_: at.append(time.monotonic()))
-    warm = at[min(WARM_STEPS, len(at) - 1) :]
-    return (len(warm) - 1) / (warm[-1] - warm[0]) if len(warm) > 1 else len(at) / (60 * TRIAL_MIN)
+
+    def learned(*_: object) -> None:
+        at.append(time.monotonic())
+        if len(at) > WARM_STEPS + 1 and at[-1] - at[WARM_STEPS] > TRIAL_S:
+            raise InterruptedError("the pace is known")
+
+    with TemporaryDirectory() as folder, suppress(InterruptedError):
+        _run(plan, kind, Path(folder), steps=1_000_000, minutes=None).fit(learned)
+    return (len(at) - 1 - WARM_STEPS) / (at[-1] - at[WARM_STEPS])
 
 
 # What is kept
@@ -251,6 +265,7 @@ def attempt(what: str, until: float, work: Callable[[], None]) -> bool:
 
 def day(plan: Plan, begun: float) -> bool:
     """Everything, within the plan's minutes; says whether nothing failed."""
+    spare_pools()  # before torch is loaded
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started ends as well
     for folder in (plan.output, plan.people, plan.work, *([plan.bring] if plan.bring else [])):
         folder.mkdir(parents=True, exist_ok=True)
@@ -292,6 +307,7 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, default=Path("out/gpu"), help="folder that is kept")
     parser.add_argument("--minutes", type=float, default=9.0, help="for everything; run again to go on")
     parser.add_argument("--cores", type=int, default=max(1, (os.cpu_count() or 1) - 4), help="that make people")
+    parser.add_argument("--weights", type=Path, help="a folder of weights to begin at, as an earlier day brought them")
     parser.add_argument("--fresh", action="store_true", help="begin from nothing, not from weights there are")
     parser.add_argument("--landmarks", type=Path, help="landmarks.npz of people made before: a minute less")
     parser.add_argument("--character", type=Path, help="a .character that is painted for the figures, not the demo's")
@@ -303,13 +319,14 @@ def main() -> None:
     given = parser.parse_args()
     plan = Plan(
         asset=given.asset, output=given.output, minutes=given.minutes, device="cuda", cores=given.cores,
-        landmarks=given.landmarks, character=given.character, bring=given.bring, fresh=given.fresh,
+        landmarks=given.landmarks, character=given.character, bring=given.bring, weights=given.weights, fresh=given.fresh,
         engine_s=given.engine_seconds,
     )  # fmt: skip
     if given.rehearse:
         plan = replace(
-            plan, device="cpu", cores=1, side=128, window=64, shown=32, batch=2, shard=2, per_person=2, rehearsed=True
-        )
+            plan, device="cpu", cores=1, side=128, window=64, shown=32, batch=2, widths=(8, 8, 8, 8), threads=1, shard=2,
+            per_person=2, rehearsed=True,
+        )  # fmt: skip
     sys.exit(0 if day(plan, begun=time.monotonic()) else 1)
 
 

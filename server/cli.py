@@ -77,8 +77,8 @@ EngineOption = Annotated[
     str | None,
     typer.Option(
         "--engine",
-        help="What runs the network of --renderer diffusion: torch, onnx, tensorrt, a .onnx that understudy export wrote, "
-        "or auto, as without: the best that understudy doctor finds.",
+        help="What runs the network of --renderer diffusion: torch, compile, onnx, tensorrt, a .onnx or .engine that "
+        "understudy export wrote, or auto, as without: the best that understudy doctor finds.",
     ),
 ]
 Fps = Annotated[

@@ -231,6 +231,7 @@ def _accelerators() -> Iterator[Check]:
 
 ENGINE_REMEDIES: dict[EngineName, str] = {
     "torch": "make diffusion, for --renderer diffusion",
+    "compile": "install g++, for --engine compile; on a GPU triton, which torch brings",
     "onnx": "make diffusion, for --engine onnx and understudy export",
     "tensorrt": "make tensorrt where an NVIDIA GPU is; tensorrt itself for a data centre's",
 }

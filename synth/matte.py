@@ -19,8 +19,12 @@ WORK_PX = 1024  # the matte is drawn on a picture no larger than this
 HALO = 0.12  # of the face's size: how far from the person the rim of what is behind may bear their traces
 FAINT = 5.0  # levels by which what is made up is off itself
 ROUGH = (10.0, 20.0)  # levels: backgrounds up to the first are even, from the second on cluttered
+<<<<<<< HEAD
 WITHIN = 0.9  # of the landmarks' reach, surely face: the outermost may lie beside it
 MIXED = 4.0  # times the variance of colours on both sides, from which two of them do not tell sides apart
+=======
+EVEN = 1e-6  # a determinant of colours' covariance below which they are taken for even, as OpenCV does
+>>>>>>> dif
 FILL_PX = 2048  # and what is made up behind and around the person
 
 
@@ -117,8 +121,37 @@ def refine(rgb: NDArray[np.uint8], mask: NDArray[np.float32], face_px: float) ->
         # The mask's own word, hardened, where colours cannot tell.
         drawn = trust * seen + (1 - trust) * np.clip((alpha - 0.5) * 2.5 + 0.5, 0, 1)
         alpha = np.where(person > 0, 1, np.where(behind > 0, 0, drawn)).astype(np.float32)
-        alpha = cv2.ximgproc.guidedFilter(rgb.astype(np.float32) / 255, alpha, max(2, round(face_px / 80)), 2e-4)
+        alpha = guided(rgb.astype(np.float32) / 255, alpha, max(2, round(face_px / 80)), 2e-4)
     return np.asarray(np.clip((alpha - 0.08) / 0.84, 0, 1), np.float32)
+
+
+def guided(guide: NDArray[np.float32], alpha: NDArray[np.float32], radius: int, smooth: float) -> NDArray[np.float32]:
+    """`alpha` [H, W] with the edges of a picture [H, W, 3] of 0..1: what `cv2.ximgproc.guidedFilter` makes of it.
+
+    That is in OpenCV's contributions alone, which not every OpenCV has.
+    """
+    import cv2
+
+    def mean(layer: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.asarray(cv2.blur(layer, (2 * radius + 1, 2 * radius + 1), borderType=cv2.BORDER_REFLECT))
+
+    colours = [np.ascontiguousarray(guide[..., i]) for i in range(3)]
+    of_colour, of_alpha = [mean(colour) for colour in colours], mean(alpha)
+    going_with = [mean(c * alpha) - m * of_alpha for c, m in zip(colours, of_colour, strict=True)]
+    (rr, rg, rb), (_, gg, gb), (_, _, bb) = (
+        [mean(colours[i] * colours[j]) - of_colour[i] * of_colour[j] + smooth * (i == j) for j in range(3)]
+        for i in range(3)
+    )
+    inverse = (
+        (gg * bb - gb * gb, gb * rb - rg * bb, rg * gb - gg * rb),
+        (gb * rb - rg * bb, rr * bb - rb * rb, rg * rb - rr * gb),
+        (rg * gb - gg * rb, rg * rb - rr * gb, rr * gg - rg * rg),
+    )
+    size = inverse[0][0] * rr + inverse[0][1] * rg + inverse[0][2] * rb
+    size = np.where(np.abs(size) < EVEN, np.float32(1), size)
+    slope = [sum(a * b for a, b in zip(row, going_with, strict=True)) / size for row in inverse]
+    level = of_alpha - sum(a * m for a, m in zip(slope, of_colour, strict=True))
+    return np.asarray(sum(mean(a) * c for a, c in zip(slope, colours, strict=True)) + mean(level), np.float32)
 
 
 def _local(value: NDArray[np.float32], where: NDArray[np.float32], size: int) -> NDArray[np.float32]:

@@ -11,6 +11,7 @@ torch = pytest.importorskip("torch", reason="engines take torch's tensors; pip i
 
 from runtime.engine import Engine, Spec, Tensor  # noqa: E402
 from runtime.engine_torch import TorchEngine  # noqa: E402
+from runtime.engines import look  # noqa: E402
 
 PAIR = {"a": Spec((2, 3)), "b": Spec((2, 3))}
 
@@ -70,6 +71,17 @@ def test_threads_take_turns() -> None:
     for thread in threads:
         thread.join()
     assert most == 1
+
+
+@pytest.mark.slow
+def test_what_is_compiled_says_the_same() -> None:
+    if not (found := next(each for each in look("cpu") if each.name == "compile")).able:
+        pytest.skip(found.why)
+    a, b = torch.rand(2, 3), torch.rand(2, 3)
+    compiled = TorchEngine(difference, "cpu", PAIR, {"less": Spec((2, 3)), "more": Spec((2, 3))}, compiled=True)
+    assert "(compiled, CPU)" in compiled.told
+    made, plain = compiled({"a": a, "b": b}), engine()({"a": a, "b": b})
+    assert all(torch.equal(made[name], plain[name]) for name in plain)
 
 
 def test_a_spec_tells_how_much_memory_it_takes() -> None:

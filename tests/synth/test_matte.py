@@ -9,8 +9,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+<<<<<<< HEAD
 from perfcap.face import FaceMesh
 from synth.matte import continue_behind, fill, layers, person_alpha, person_colour, refine
+=======
+from synth.matte import continue_behind, fill, guided, layers, person_alpha, person_colour, refine
+>>>>>>> dif
 
 Rgb = NDArray[np.uint8]
 SIDE = 160
@@ -132,6 +136,21 @@ def test_all_or_nothing_known_is_no_failure(share: int, scene: Scene) -> None:
     assert behind.shape == scene.rgb.shape
     if share:
         np.testing.assert_array_equal(behind, scene.rgb)
+
+
+@pytest.mark.parametrize("radius", [2, 5])
+def test_edges_are_taken_over_as_opencvs_contributions_do(radius: int, scene: Scene) -> None:
+    """Where the picture is even, where it is speckled, and between."""
+    import cv2
+
+    if not hasattr(cv2, "ximgproc"):
+        pytest.skip("this OpenCV is without its contributions")
+    picture = scene.rgb.astype(np.float32) / 255
+    soft = cv2.GaussianBlur(scene.alpha, (0, 0), 6)
+    theirs = cv2.ximgproc.guidedFilter(picture, soft, radius, 2e-4)
+    off = float(np.abs(guided(picture, soft, radius, 2e-4) - theirs).max())
+    assert off < 1e-4, f"largest difference {off}"
+    assert np.abs(theirs - soft).max() > 0.01
 
 
 def test_a_soft_mask_is_drawn_to_the_edge(scene: Scene) -> None:
