@@ -9,12 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-<<<<<<< HEAD
 from perfcap.face import FaceMesh
-from synth.matte import continue_behind, fill, layers, person_alpha, person_colour, refine
-=======
 from synth.matte import continue_behind, fill, guided, layers, person_alpha, person_colour, refine
->>>>>>> dif
 
 Rgb = NDArray[np.uint8]
 SIDE = 160
