@@ -146,7 +146,12 @@ def dub_memory(folder: Path, lengths_s: Sequence[int] = LENGTHS_S) -> list[Table
         ran = run("dub", clip, clip, output)
         label = f"{seconds} s" if seconds % 60 else "1 minute" if seconds == 60 else f"{seconds // 60} minutes"
         rows.append(Row(label, {"peak MB": ran.peak_mb, **_kept(clip, output)}))
-    wanted = {"peak MB": Target(high=1500), "lost": Target(high=0), "moved": Target(high=0), "sound off ms": Target(-1, 1)}
+    wanted = {
+        "peak MB": Target(high=1500),
+        "lost": Target(high=0),
+        "moved": Target(high=0),
+        "sound off ms": Target(-1, 1),
+    }
     title = "Memory of dubbing with the length of the clip, 360×288; frames lost, frames at another time, and the sound"
     return [Table("dub-memory", title, ("peak MB", "frames", "lost", "moved", "sound off ms"), rows, wanted)]
 
@@ -156,7 +161,12 @@ def _kept(clip: Path, output: Path) -> dict[str, float]:
     was, now = _times(clip), _times(output)
     heard = [sum(len(chunk.pcm) for chunk in read_speech(path)) / SAMPLE_RATE for path in (clip, output)]
     moved = sum(a != b for a, b in zip(was, now, strict=False))
-    return {"frames": len(now), "lost": len(was) - len(now), "moved": moved, "sound off ms": 1000 * (heard[1] - heard[0])}
+    return {
+        "frames": len(now),
+        "lost": len(was) - len(now),
+        "moved": moved,
+        "sound off ms": 1000 * (heard[1] - heard[0]),
+    }
 
 
 def _times(path: Path) -> list[Fraction]:
