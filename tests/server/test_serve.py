@@ -439,7 +439,7 @@ def test_sound_that_a_program_pushes_comes_back_with_pictures_of_the_same_times(
 
 
 def test_a_text_is_said_and_whoever_speaks_can_be_interrupted(server: Running) -> None:
-    pytest.importorskip("espeakng_loader", reason="espeak-ng says what is said; pip install understudy[voice]")
+    pytest.importorskip("espeakng_loader", reason="espeak-ng says what is said; make setup brings it")
 
     async def go() -> tuple[int, int]:
         async with LiveClient(server.url, character="eileen", driver="speech") as live:
