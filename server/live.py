@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 WAITING = 2  # pictures that wait to be performed
 UNSENT = 6  # pictures that wait to be sent
-LONG_S = 10.0  # that a picture is waited for at most, where nobody knows how long drawing takes
+UNDRAWN_S = 10.0  # how long drawing is taken to last until a picture was drawn
 ASK_EVERY = 15  # pictures that hang on one that never came, until a key frame is asked for again
 Half = Literal["see", "show", "say"]
 UNREAD = 600  # pieces of sound and words that wait, from which on nobody reads any more: 24 s
@@ -122,7 +122,7 @@ class LiveSession:
         self._ready = threading.Condition()
         self._pictures: deque[_Due] = deque()
         self._seen: _Due | None = None  # handed over from one thread to the other
-        self._looks_s, self._draws_s = 0.0, np.inf  # how long a picture takes, rather too long and rather too short
+        self._looks_s, self._draws_s = 0.0, UNDRAWN_S  # for a picture, rather too long and rather too short
         self._shows_since: float | None = None  # when drawing began, while it goes on
         self._asked: dict[Half, list[Callable[[], None]]] = {"see": [], "show": [], "say": []}
         self._unsent: deque[bytes | str] = deque()
@@ -292,9 +292,7 @@ class LiveSession:
         """Where drawing is the slower half, look only as soon as is needed to be done with it: newer pictures may come."""
         if self._shows_since is not None:
             early = self._shows_since + self._draws_s - self._looks_s - time.perf_counter()
-            self._ready.wait_for(
-                lambda: self._stopped or self._shows_since is None, timeout=min(max(0.0, early), LONG_S)
-            )
+            self._ready.wait_for(lambda: self._stopped or self._shows_since is None, timeout=max(0.0, early))
 
     def _look(self, due: _Due) -> list[Seen]:
         self._stages["wait"].observe(time.perf_counter() - due.since)

@@ -11,7 +11,7 @@ const actor = $("actor"), canvas = $("character"), paint = canvas.getContext("2d
 const FPS = 30, IN_FLIGHT = 2, FORGOTTEN_MS = 500; // a picture not answered by then was dropped
 const MEASURED = 300; // pictures that the meters tell of
 
-const MAKING = "Making ";
+const MAKING = "Making "; // how the status begins while somebody is made ready
 const CHOICES = { driver: "value", intensity: "value", mirror: "checked", view: "value" }; // controls, and what of them is chosen
 
 const state = { wire: null, encoder: null, decoder: null, camera: null, microphone: null, take: null, character: null, stopPictures: null, rendered: 0, faceless: 0, takes: 0 };
