@@ -96,6 +96,7 @@ def refine(rgb: NDArray[np.uint8], mask: NDArray[np.float32], face_px: float) ->
     import cv2
 
     alpha = cv2.GaussianBlur(mask, (0, 0), max(1.0, face_px / 60))
+    busy = (rgb - cv2.GaussianBlur(rgb, (0, 0), face_px / 12).astype(np.float32)) ** 2
     for share in (0.16, 0.10):
         band = 2 * max(2, round(share * face_px / 2)) + 1
         kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (band, band))
@@ -108,14 +109,10 @@ def refine(rgb: NDArray[np.uint8], mask: NDArray[np.float32], face_px: float) ->
         seen = np.clip(((rgb - B) * across).sum(-1) / np.maximum(apart, 1.0), 0, 1)
         # On an even background whatever is not its colour is the person, whatever the person's own colours are.
         away = np.sqrt(((rgb - B) ** 2).sum(-1))
-        rough = np.sqrt(
-            _local((rgb - cv2.GaussianBlur(rgb, (0, 0), face_px / 12).astype(np.float32)) ** 2, behind, band)
-        )
+        rough = np.sqrt(_local(busy, behind, band))
         seen = np.maximum(seen, np.clip((away - 3 * rough - 12) / (4 * rough + 50), 0, 1))
         # What is told by two colours must not be told where either side has many.
-        mixed = rough**2 + _local(
-            (rgb - cv2.GaussianBlur(rgb, (0, 0), face_px / 12).astype(np.float32)) ** 2, person, band
-        )
+        mixed = rough**2 + _local(busy, person, band)
         trust = np.maximum(apart / (apart + 60.0**2 + MIXED * mixed), np.clip((away - 4 * rough - 40) / 60, 0, 1))
         # The mask's own word, hardened, where colours cannot tell.
         drawn = trust * seen + (1 - trust) * np.clip((alpha - 0.5) * 2.5 + 0.5, 0, 1)
@@ -138,7 +135,7 @@ def guided(guide: NDArray[np.float32], alpha: NDArray[np.float32], radius: int, 
     of_colour, of_alpha = [mean(colour) for colour in colours], mean(alpha)
     going_with = [mean(c * alpha) - m * of_alpha for c, m in zip(colours, of_colour, strict=True)]
     (rr, rg, rb), (_, gg, gb), (_, _, bb) = (
-        [mean(colours[i] * colours[j]) - of_colour[i] * of_colour[j] + smooth * (i == j) for j in range(3)]
+        [mean(np.multiply(colours[i], colours[j])) - of_colour[i] * of_colour[j] + smooth * (i == j) for j in range(3)]
         for i in range(3)
     )
     inverse = (

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from perfcap.body import Shoulders
 from perfcap.face import FaceMesh
-from perfcap.head import EARS_DEPTH, UNIT_M, Camera, fit_head, unproject
+from perfcap.head import EARS_DEPTH, UNIT_M, Camera, fit_head, place, unproject
 from perfcap.iris import with_irises
 from perfcap.landmarks import (
     CHIN,
@@ -41,6 +41,8 @@ REACH_DOWN = 5.5
 DEEPEN = 0.45  # units below the jaw over which the depth gets there; above it the skull's curve decides
 HAIR_REACH = 0.8  # units over which what the forehead does fades out
 SPREAD = 1  # how fast a contour point's hold falls with distance
+STEEPEST, STEEPEST_AROUND = 2.0, 1.0  # depth over width of a face and of what is around it, as the picture shows them
+EASE = 0.2  # units inside the face's contour where that begins
 CARRIED = 0.35  # share of the neck's movement that the shoulders follow
 STIFF = (-0.5, 0.5)  # units below the chin between which the head's hold fades
 SHOULDERS_M = np.array(((-0.18, 0.28, 0.0), (0.18, 0.28, 0.0)), np.float32)  # a mean body's joints, from its eyes
@@ -107,7 +109,8 @@ class Skin:
     """The mesh of the face and around it, and how what is outside the face follows."""
 
     points: NDArray[np.float32]  # [V, 2] px of the picture: the face's 468, the lashes' 14, those outside
-    depth: NDArray[np.float32]  # [V] units, head's frame, z of each point where it lies in the picture
+    eased: NDArray[np.float32]  # [478, 3] units, head's frame, from each landmark to where it is drawn
+    around: NDArray[np.float32]  # [V - FIRST_GRID, 3] units, head's frame, those outside the face
     triangles: NDArray[np.int32]  # [T, 3]
     lashes: NDArray[np.float32]  # [14] px, how far the lashes' upper edge is above the lid
     margins: NDArray[np.float32]  # [14] px, how far the lids' inner edges are inside
@@ -234,7 +237,8 @@ def _skin(character: Character) -> Skin:
     triangles = np.concatenate((inner_triangles(), cells[outside]))
 
     # Where the points outside lie in depth: the contour's own depth, deepening towards the ears' plane.
-    face = character.face
+    eased = _eased(character)
+    face = character.face + eased
     ring_z = face[list(OVAL), 2]
     gap = np.linalg.norm(grid[:, None] - ring[None], axis=-1) / unit  # [N, 36]
     near = 1.0 / np.maximum(gap, 0.03) ** 3
@@ -249,6 +253,7 @@ def _skin(character: Character) -> Skin:
 
     # In the head's frame: x across, y down from the eyes.
     local = unproject(character.camera, character.head, grid, depth)
+    local = local + _steepest(character, grid, local, ring, face[list(OVAL)], STEEPEST_AROUND)
     y_below = local[:, 1] - chin
     across = np.abs(local[:, 0])
     head_weight = (
@@ -267,10 +272,10 @@ def _skin(character: Character) -> Skin:
     contour_weight = (
         wide * (1 - smoothstep(distance / reach, 0.0, 1.0))[:, None] * np.maximum(head_weight, 0.0)[:, None]
     )
-    all_depth = np.concatenate((face[:N_FACE, 2], np.tile(face[LASHES, 2], 3), depth)).astype(np.float32)
     return Skin(
         points,
-        all_depth,
+        eased,
+        local,
         triangles,
         lashes,
         margins,
@@ -278,6 +283,30 @@ def _skin(character: Character) -> Skin:
         body_weight.astype(np.float32),
         contour_weight.astype(np.float32),
     )
+
+
+def _steepest(
+    character: Character,
+    points_px: NDArray[np.float32], points: NDArray[np.float32],
+    from_px: NDArray[np.float32], start: NDArray[np.float32], steepest: float,
+) -> NDArray[np.float32]:  # fmt: skip
+    """What brings points [N, 3] of the head's frame, along their rays, to where no way from others [M, 3] is steeper.
+
+    Of what a picture shows from the side there are no pixels to turn to the front: it would be smeared.
+    """
+    seen, others = place(character.head, points), place(character.head, start)
+    apart = np.linalg.norm(points_px[:, None] - from_px[None], axis=-1) / character.unit_px
+    most = (others[:, 2] + np.float32(steepest * UNIT_M) * apart).min(1)
+    nearer = np.minimum(most / seen[:, 2] - 1, 0)[:, None] * seen
+    return np.asarray(nearer @ character.head[:3, :3] / UNIT_M, np.float32)
+
+
+def _eased(character: Character) -> NDArray[np.float32]:
+    """From each landmark to where it is drawn [478, 3]: cheeks fall off to the face's contour no steeper than can be shown."""
+    px, face = character.landmarks[:, :2], character.face
+    off = _steepest(character, px, face, px[:N_FACE], face[:N_FACE], STEEPEST)
+    gap = np.linalg.norm(px[:, None] - px[None, list(OVAL)], axis=-1).min(1) / character.unit_px
+    return np.asarray(off * (1 - smoothstep(gap, 0.0, EASE))[:, None], np.float32)
 
 
 def _towards_outline(

@@ -14,7 +14,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from perfcap.head import Camera, place, unproject
+from perfcap.head import Camera, place
 from perfcap.landmarks import INNER_LIPS, INNER_LIPS_LOWER, INNER_LIPS_UPPER, LIPS, OVAL
 from runtime.records import N_FACE, Cue, Motion, Shot
 from synth.camera import VirtualCamera
@@ -204,8 +204,8 @@ class WarpRenderer:
         skin = character.skin
         self._skin = skin
         grid = skin.points[FIRST_GRID:]
-        self._grid_local = unproject(character.camera, character.head, grid, skin.depth[FIRST_GRID:])
-        self._rest_grid = character.camera.project(place(character.head, self._grid_local))
+        self._rest_grid = character.camera.project(place(character.head, skin.around))
+        self._contour = (character.face + skin.eased)[list(OVAL)]
         self._rest_neck = character.camera.project(place(character.head, NECK[None]))
         low, high = np.floor(grid.min(0)).astype(int), np.ceil(grid.max(0)).astype(int)
         left, top, right, bottom = (int(v) for v in (*low, *high))
@@ -240,16 +240,16 @@ class WarpRenderer:
         Without `shoulders` [2, 3] metres, the body is carried along by the neck a little.
         """
         character, skin = self.character, self._skin
-        face_m = place(head, face[:N_FACE])
+        face_m = place(head, (face + skin.eased)[:N_FACE])
         face_px = character.camera.project(face_m)
-        grid_m = place(head, self._grid_local)
+        grid_m = place(head, skin.around)
         rigid = character.camera.project(grid_m) - self._rest_grid
         if shoulders is None:
             neck = character.camera.project(place(head, NECK[None])) - self._rest_neck
             body = skin.body_weight[:, None] * neck
         else:
             body = self._torso.moved(shoulders)
-        contour = face_px[list(OVAL)] - character.camera.project(place(head, character.face[list(OVAL)]))
+        contour = face_px[list(OVAL)] - character.camera.project(place(head, self._contour))
         w = skin.head_weight[:, None]
         moved = skin.points[FIRST_GRID:] + w * rigid + (1 - w) * body + skin.contour_weight @ contour
         size = np.float32(character.head[2, 3] / head[2, 3])
