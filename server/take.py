@@ -36,6 +36,7 @@ T = TypeVar("T")
 DONE: Any = object()
 
 AHEAD = 100  # frames captured before the first is handed on, to know the performer by
+LOOK_AHEAD_S = 0.1  # that smoothing sees of what comes next
 SAMPLED = 40  # key frames looked at from the rest of the clip
 N_CROWD = 4  # faces looked for when the user chooses among several
 INDEXED = (".mp4", ".m4v", ".mov", ".mkv", ".webm")  # kinds of file that say themselves how long pictures last
@@ -251,11 +252,12 @@ def _from_video(
     start = options.start or Fraction(0)
 
     def perform() -> Iterator[Motion]:
-        stage = Perform(performer, tells=tells)
+        stage = Perform(performer, tells=tells, look_ahead_s=LOOK_AHEAD_S)
         while first:
             yield from stage.push(first.popleft())
         for sighting in stream:
             yield from stage.push(sighting)
+        yield from stage.flush()
 
     in_range = [] if profile is None else [ToRange(profile)]
     for stage in in_range:

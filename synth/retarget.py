@@ -175,8 +175,10 @@ class Retarget:
         now, then = (m.head[:3, :3] @ self._origin + m.head[:3, 3] for m in (motion, anchor))
         # Sideways as the picture shows it: a distance misread of someone beside the axis is no step aside.
         aside = (now[:2] / now[2] - then[:2] / then[2]) * then[2] / np.float32(UNIT_M)
-        head[:2, 3] = character.head[:2, 3] + soft_length(aside, STRAY_UNITS) * np.float32(UNIT_M)
-        head[2, 3] = character.head[2, 3] * np.exp(soft_limit(float(np.log(now[2] / then[2])), NEARER))
+        # A head that goes farther away shrinks where it is: a distance misread must not move it aside.
+        farther = np.exp(soft_limit(float(np.log(now[2] / then[2])), NEARER))
+        head[:2, 3] = (character.head[:2, 3] + soft_length(aside, STRAY_UNITS) * np.float32(UNIT_M)) * farther
+        head[2, 3] = character.head[2, 3] * farther
         return replace(motion, head=head, face=face, gaze=gaze_of(face))
 
     def _within(self, rotation: NDArray[np.float32]) -> NDArray[np.float32]:
