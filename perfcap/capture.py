@@ -234,9 +234,7 @@ class Perform:
         vector = _head_vector(head)
         if smooth_head is None or smooth_face is None:
             return _Measured(vector, face, vector, face)
-        return _Measured(
-            vector, face, smooth_head(item.time, vector), smooth_face(item.time, face).astype(np.float32)
-        )
+        return _Measured(vector, face, smooth_head(item.time, vector), smooth_face(item.time, face).astype(np.float32))
 
     def _next(self) -> Motion:
         """Motion of the first that waits, which waits no longer."""
