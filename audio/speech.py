@@ -20,7 +20,7 @@ from runtime.errors import InputError
 from runtime.records import SAMPLE_RATE, AudioChunk
 from runtime.sound import SoundTrack, cut_sound, inspect_sound, open_sound
 
-LONGEST = Fraction(3600)  # seconds
+LONGEST = Fraction(3601)  # seconds: an hour, and what an encoder adds to one
 _QUIET = 1e-3  # root mean square of the loudest moment, -60 dB, below which nobody is heard
 _MOMENT = SAMPLE_RATE // 50  # samples
 _MIXED = 8  # channels; of more, runtime.sound makes the mean itself

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfcap.anchors import Anchors, AnchorTracker
+from perfcap.body import Shoulders
 from perfcap.expression import ExpressionSolver, NeutralEstimator, gaze_of, normalise, template
 from perfcap.face import FaceFinder, FaceMesh
 from perfcap.head import UNIT_M, Camera, face_of, fit_head, inverse, refine_head, skull_depth, unproject
@@ -32,6 +33,9 @@ LEARN_FROM_ALL, LEARN_EVERY = 60, 3  # faces a neutral is learned from; then eve
 HOLD_S = 0.2  # a lost face is held this long, then eased to rest
 EASE_S = 0.5  # time constant of the easing to rest
 RETURN_S = 0.15  # a found face is blended in over this long
+SHOULDERS = OneEuroOptions(
+    cutoff_hz=1.0, beta=3.0
+)  # joints shake more than landmarks, and bodies are slower than faces
 
 
 class Picture(Protocol):
@@ -51,6 +55,9 @@ class Sighting:
     camera: Camera
     face: FaceMesh | None
     anchors: Anchors | None = None  # points around the face that no expression moves
+    shoulders: NDArray[np.float32] | None = (
+        None  # [2, 2] px, the right and the left, where they were looked for and seen
+    )
 
 
 class Chooser:
@@ -100,10 +107,17 @@ class Chooser:
 class Track:
     """Stage: pictures -> Sightings of one performer; with `texture`, their landmarks lie where the skin is."""
 
-    def __init__(self, finder: FaceFinder, choose: Chooser, texture: TextureTracker | None = None) -> None:
+    def __init__(
+        self,
+        finder: FaceFinder,
+        choose: Chooser,
+        texture: TextureTracker | None = None,
+        shoulders: Shoulders | None = None,
+    ) -> None:
         self._finder = finder
         self._choose = choose
         self._texture = texture
+        self._shoulders = shoulders
         self._anchors = AnchorTracker()
 
     def push(self, item: Picture) -> list[Sighting]:
@@ -123,7 +137,8 @@ class Track:
             if self._choose.afresh:
                 self._texture.reset()
             face = self._texture.follow(item.rgb, face)
-        return Sighting(item.time, Camera.of_picture(W, H), face, anchors)
+        shoulders = None if self._shoulders is None else self._shoulders.find(item.rgb, face)
+        return Sighting(item.time, Camera.of_picture(W, H), face, anchors, shoulders)
 
     def flush(self) -> list[Sighting]:
         return []
@@ -178,6 +193,7 @@ class Perform:
         tells: Literal["expression", "face"] = "expression",
         smooth: OneEuroOptions | None = OneEuroOptions(cutoff_hz=3.0, beta=40.0),  # noqa: B008
         look_ahead_s: float = 0.0,
+        shoulders: NDArray[np.float32] | None = None,  # [2, 2] px, where they are before they are seen
     ) -> None:
         assert performer is not None or tells == "expression", "a neutral is learned from expressions"
         assert smooth is not None or look_ahead_s == 0, "nothing to look ahead for"
@@ -186,6 +202,7 @@ class Perform:
         self._options = smooth
         self._look_ahead_s = look_ahead_s
         self._solver = ExpressionSolver()
+        self._first_shoulders = shoulders
         self._reset()
 
     def _reset(self) -> None:
@@ -194,6 +211,8 @@ class Perform:
         self._smooth_head = OneEuro(self._options) if self._options else None
         self._smooth_face = OneEuro(self._options) if self._options else None
         self._waiting: deque[_Waiting] = deque()
+        self._smooth_shoulders = OneEuro(SHOULDERS) if self._options else None
+        self._shoulders = self._first_shoulders  # where they are held while they are out of sight
         self._seen: Motion | None = None  # the last one with a face in it
         self._lost_at: Fraction | None = None
         self._back_at: Fraction | None = None
@@ -242,7 +261,7 @@ class Perform:
         if first.measured is None:
             motion = self._without_face(first.item)
         else:
-            motion = self._with_face(first.item.time, *self._smoothed(first.measured))
+            motion = self._with_face(first.item, *self._smoothed(first.measured))
         self._waiting.popleft()
         self._shown = motion
         return motion
@@ -261,23 +280,26 @@ class Perform:
         face = (first.smooth_face + hindsight(self._options, faces)) / 2
         return head, face.astype(np.float32)
 
-    def _with_face(self, time: Fraction, vector: NDArray[np.float64], face: NDArray[np.float32]) -> Motion:
+    def _with_face(self, item: Sighting, vector: NDArray[np.float64], face: NDArray[np.float32]) -> Motion:
         if self._lost_at is not None:
             self._lost_at = None
-            self._back_at = time
+            self._back_at = item.time
+        neutral = self.neutral
         if self._performer is None:
             if self._n_seen < LEARN_FROM_ALL or self._n_seen % LEARN_EVERY == 0:
                 self._estimator.update(face, self._solver.solve(face, None), 1.0)
             self._n_seen += 1
         gaze, expression = np.zeros((2, 2), np.float32), np.zeros(N_EXPRESSION, np.float32)
         if self._tells == "expression":
-            neutral = self.neutral
             gaze, expression = gaze_of(face, neutral), self._solver.solve(face, neutral)
         head = _vector_head(vector)
-        motion = Motion(time=time, head=head, expression=expression, gaze=gaze, face=face, confidence=1.0)
+        motion = Motion(
+            time=item.time, head=head, expression=expression, gaze=gaze, face=face, confidence=1.0,
+            shoulders=self._where_shoulders_are(item, head),
+        )  # fmt: skip
         self._seen = motion
         if self._back_at is not None and self._shown is not None:
-            since = float(time - self._back_at)
+            since = float(item.time - self._back_at)
             if since >= RETURN_S:
                 self._back_at = None
             else:
@@ -299,6 +321,19 @@ class Perform:
         refined = refine_head(head, item.camera, local, anchors.now)
         self._lean = refined @ inverse(head)
         return refined
+
+    def _where_shoulders_are(self, item: Sighting, head: NDArray[np.float32]) -> NDArray[np.float32] | None:
+        """[2, 3] metres; those that are out of sight are held where they were."""
+        if item.shoulders is not None:
+            self._shoulders = item.shoulders
+            if self._smooth_shoulders is not None:
+                unit_px = item.camera.focal_px * UNIT_M / head[2, 3]
+                smoothed = self._smooth_shoulders(item.time, item.shoulders / unit_px) * unit_px
+                self._shoulders = smoothed.astype(np.float32)
+        if self._shoulders is None:
+            return None
+        ray = (self._shoulders - item.camera.centre) / np.float32(item.camera.focal_px)
+        return np.asarray(np.column_stack((ray, np.ones(2, np.float32))) * head[2, 3], np.float32)
 
     def _without_face(self, item: Sighting) -> Motion:
         self.n_faceless += 1
@@ -337,6 +372,7 @@ def blend(a: Motion, b: Motion, share: float) -> Motion:
         expression=mix(a.expression, b.expression),
         gaze=mix(a.gaze, b.gaze),
         face=mix(a.face, b.face),
+        shoulders=b.shoulders if a.shoulders is None or b.shoulders is None else mix(a.shoulders, b.shoulders),
     )
 
 

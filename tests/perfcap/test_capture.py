@@ -48,7 +48,7 @@ def assert_same(ours: Sequence[Motion], theirs: Sequence[Motion]) -> None:
     assert len(ours) == len(theirs)
     for a, b in zip(ours, theirs, strict=True):
         assert (a.time, a.confidence) == (b.time, b.confidence)
-        for name in ("head", "expression", "gaze", "face"):
+        for name in ("head", "expression", "gaze", "face", "shoulders"):
             np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
 
 
@@ -213,3 +213,22 @@ def test_track_gives_one_sighting_a_picture_with_its_own_time_and_camera() -> No
     assert [s.face is not None for s in seen] == [True, False, False, True]
     assert {s.camera for s in seen} == {Camera.of_picture(160, 90)}
     assert seen[1].anchors is None
+
+
+def test_shoulders_are_as_far_away_as_the_head_and_held_while_out_of_sight() -> None:
+    first, second = np.array(((100, 400), (420, 400)), np.float32), np.array(((130, 390), (450, 390)), np.float32)
+    seen = [replace(s, shoulders=first) for s in sightings(SMILING)[:40]]
+    seen[20:] = [replace(s, shoulders=second) for s in seen[20:]]
+    seen[:5] = [replace(s, shoulders=None) for s in seen[:5]]
+    seen[30:] = [replace(s, shoulders=None) for s in seen[30:]]
+    stage = Perform(Performer(template()), shoulders=first)
+    out = list(run(stage, seen))
+    told = [CAMERA.project(m.shoulders) for m in out if m.shoulders is not None]
+    assert len(told) == 40
+    np.testing.assert_allclose(told[0], first, atol=0.5)
+    np.testing.assert_allclose(told[19], first, atol=0.5)
+    np.testing.assert_allclose(told[29], second, atol=6)
+    np.testing.assert_allclose(told[39], told[29], atol=0.5)
+    assert all(m.shoulders is not None and (m.shoulders[:, 2] == m.head[2, 3]).all() for m in out)
+    assert knowing().push(seen[0])[0].shoulders is None
+    assert_same(out, [m for s in seen for m in stage.push(s)])

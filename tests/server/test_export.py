@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-pytest.importorskip("diffusers", reason="needs understudy[diffusion]")
-pytest.importorskip("onnxscript", reason="needs understudy[engines]")
+pytest.importorskip("diffusers", reason="make diffusion brings it")
+pytest.importorskip("onnxscript", reason="make diffusion brings it")
 
 import torch
 
@@ -163,9 +163,11 @@ def test_engines_are_for_the_gpus_that_have_the_precision() -> None:
 
 
 def test_an_engine_that_nobody_knows_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"--engine is 'openvino'; wanted auto, torch, onnx, tensorrt, or an exported"):
+    with pytest.raises(
+        InputError, match=r"--engine is 'openvino'; wanted auto, torch, compile, onnx, tensorrt, or an exported"
+    ):
         ActOptions(renderer="diffusion", engine="openvino")
-    with pytest.raises(InputError, match=r"none\.onnx does not exist; wanted a model that understudy export wrote"):
+    with pytest.raises(InputError, match=r"none\.onnx does not exist; wanted what understudy export wrote"):
         ActOptions(renderer="diffusion", engine=str(tmp_path / "none.onnx"))
     with pytest.raises(ValueError, match="--engine is not for the warp; wanted --renderer diffusion"):
         ActOptions(engine="torch")

@@ -87,6 +87,34 @@ def one_for_all(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 
 @pytest.fixture(scope="session")
+def working(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A server with a worker; no key has been made."""
+    data = tmp_path_factory.mktemp("working")
+    with serving(data, options=("--workers", "1")) as running:
+        store = open_store(data)
+        yield Served(running, store, data)
+        store.close()
+
+
+@pytest.fixture(scope="session")
+def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A server whose only user so far holds a `secret`."""
+    data = tmp_path_factory.mktemp("keyed")
+    with serving(data) as running:
+        store = open_store(data)
+        yield Served(running, store, data)
+        store.close()
+
+
+@pytest.fixture(scope="session")
+def secret(keyed: Served) -> str:
+    """The first key, made over HTTP by this machine's user, who needs none for that."""
+    made = keyed.ask("POST", "/v1/keys", {"owner": "alice", "tier": "free"})
+    assert made.status_code == 201
+    return str(made.json()["secret"])
+
+
+@pytest.fixture(scope="session")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """picture.png, clip.mp4 of 12 frames, and sound.wav of a second; nobody is in them."""
     folder = tmp_path_factory.mktemp("files")

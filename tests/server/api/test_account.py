@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -14,28 +13,9 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from server.jobs.store import open_store
 from tests.server.api.conftest import Served
-from tests.server.serving import serving
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    data = tmp_path_factory.mktemp("keyed")
-    with serving(data) as running:
-        store = open_store(data)
-        yield Served(running, store, data)
-        store.close()
-
-
-@pytest.fixture(scope="module")
-def secret(keyed: Served) -> str:
-    """The first key, made over HTTP by this machine's user, who needs none for that."""
-    made = keyed.ask("POST", "/v1/keys", {"owner": "alice", "tier": "free"})
-    assert made.status_code == 201
-    return str(made.json()["secret"])
 
 
 def capture(files: Path) -> dict[str, Any]:
