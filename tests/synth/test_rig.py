@@ -83,7 +83,7 @@ def test_cheeks_that_a_turn_shows_are_not_smeared(hero: Character) -> None:
     def lengths(points: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.asarray(np.linalg.norm(points[edges[:, 0]] - points[edges[:, 1]], axis=1), np.float32)
 
-    most = {}
+    most: dict[str, float] = {}
     for name, face in (("as found", hero.face), ("as drawn", hero.face + skin.eased)):
         points = np.concatenate((face[:FIRST_GRID], np.zeros((FIRST_GRID - len(face), 3)), skin.around))
         then = lengths(skin.points)
