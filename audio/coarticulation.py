@@ -74,7 +74,7 @@ y .21  .65 .8  .2  0   .05 .1  0   0   | 1   2
 ø .28  .4  .5  .35 0   .05 .1  0   0   | 1   1.5
 ɯ .21  0   0   0   .3  .12 .2  0   0   | 1   1
 """
-TOUCH = (0.1, 0.45)  # how likely p, b or m must be for lips to near each other, and to touch
+TOUCH = (0.1, 0.7)  # how likely p, b or m must be for lips to near each other, and to touch
 LIPS_TOUCH = tuple(INDEX[s] for s in "pbm")
 _JAW_S, _LIPS_S = 0.03, 0.05  # how far in time sounds reach: where their pull has fallen to 1 / e
 _NARROW_S, _NARROW_FULL = (
@@ -82,8 +82,9 @@ _NARROW_S, _NARROW_FULL = (
     0.04,
 )  # of narrowing, which is no mean: how far, and how long a sound must be for all of it
 PAST = 30  # rows looked back
-HALF_OPEN = {"jaw": 0.2, "upper": 0.1, "lower": 0.2}  # of a mouth that is about to speak
+HALF_OPEN = {"jaw": 0.17, "upper": 0.1, "lower": 0.2}  # of a mouth that is about to speak
 BREATH = 0.24  # jaw, besides, between two phrases, when air is drawn
+AIR, _AIR_S = 0.4, 0.04  # jaw, while air is heard to be drawn, and how soon before and after
 BREATH_AFTER = 20  # rows; sooner than that after a phrase nobody draws air
 BREATH_ROWS = 150  # after which nobody takes it for a pause any more
 BEFORE, RISE, AFTER = 50, 15, 4  # rows: that begins so long before speech, takes so long, and lasts so long after
@@ -177,6 +178,7 @@ class Coarticulate:
             if _JAW in which:
                 dials[:, _JAW] += BREATH * half_open * breath * resting[:, 0]
         dials[:, _OPENING] *= self._going_on(n)[:, None]
+        dials[:, _JAW] += AIR * self._drawing_air(n)
         narrow = self._sum(wants[:, [_NARROW]], _NARROW_S, n)[:, 0] / (_NARROW_FULL * FRAME_RATE)
         dials[:, _NARROW] = np.minimum(narrow, 1)
         shut = self._touching(GAP[0] + GAP[1] * dials[:, _JAW])
@@ -191,6 +193,15 @@ class Coarticulate:
             return np.asarray(near)
         far = _windows(self._early.phones @ each, self._ahead, n)[..., self._known :] @ pull[self._known :]
         return np.asarray(near + far)
+
+    def _drawing_air(self, n: int) -> Floats:
+        """How surely [n] air is heard to be drawn, 0..1."""
+        pull = _pull(_AIR_S, self._ahead - PAST - 1)
+        pull = pull / pull.sum()
+        drawing = _windows(self._late.breath, self._known, n) @ pull[: self._known]
+        if self._ahead > self._known:
+            drawing = drawing + _windows(self._early.breath, self._ahead, n)[:, self._known :] @ pull[self._known :]
+        return np.asarray(drawing)
 
     def _about_to_speak(self, n: int) -> Floats:
         """How near [n] speech is, 0..1: it comes, is there, or has just been."""

@@ -176,8 +176,8 @@ class _Block:
 def _unlikely(pcm: Floats) -> Floats:
     """What it costs a frame [N, len(SYMBOLS)] to be each phone, by ear."""
     ear = Ear()
-    parts = [ear.push(pcm[at : at + _AT_ONCE]).late for at in range(0, len(pcm), _AT_ONCE)]
-    likely = np.concatenate((*parts, ear.flush().late))[LATE:]
+    parts = [ear.push(pcm[at : at + _AT_ONCE]).late.phones for at in range(0, len(pcm), _AT_ONCE)]
+    likely = np.concatenate((*parts, ear.flush().late.phones))[LATE:]
     return np.asarray(-_EAR * np.log(likely + _DOUBT), np.float32)
 
 

@@ -1,4 +1,4 @@
-"""Sound -> what is being said, a hundred times a second: how likely each phone is, and whether anybody speaks.
+"""Sound -> what is being said, a hundred times a second: how likely each phone is, and who speaks or draws breath.
 
 The network is a causal temporal convolution (Bai, Kolter and Koltun 2018) in numpy, fitted by
 `audio.training.speech` to synthetic speech in many languages (docs/weights.md). It answers twice for every moment:
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from audio.features import N_MEL, LogMel, scaled
 from audio.phones import SYMBOLS
+from audio.rows import Rows
 
 Floats = NDArray[np.float32]
 
@@ -32,10 +33,8 @@ QUIET = -2.0  # what `features.scaled` makes of digital silence
 class Answers:
     """What was made of some rows of sound: of row i, what was said LATE rows before it, and EARLY rows before it."""
 
-    late: Floats  # [n, len(SYMBOLS)] probabilities
-    early: Floats  # [n, len(SYMBOLS)]
-    late_speech: Floats  # [n] 0..1, whether somebody speaks
-    early_speech: Floats  # [n]
+    late: Rows
+    early: Rows
 
     def __len__(self) -> int:
         return len(self.late)
@@ -79,10 +78,10 @@ class Ear:
     def hear(self, mel: Floats) -> Answers:
         """Answers for rows [n, N_MEL] of `features.scaled`, in the place of sound."""
         parts = [self._raw(mel[i : i + AT_ONCE]) for i in range(0, len(mel), AT_ONCE)]
-        n_heads = 1 + len(SYMBOLS)
+        n_heads = 2 + len(SYMBOLS)
         raw = np.concatenate([np.zeros((0, 2 * n_heads), np.float32), *parts]).reshape(-1, 2, n_heads)
-        likely, speech = _softmax(raw[..., 1:]), 1 / (1 + np.exp(-raw[..., 0]))
-        return Answers(likely[:, 0], likely[:, 1], speech[:, 0], speech[:, 1])
+        likely, (speech, breath) = _softmax(raw[..., 2:]), (1 / (1 + np.exp(-raw[..., i])) for i in (0, 1))
+        return Answers(*(Rows(likely[:, i], speech[:, i], breath[:, i]) for i in (0, 1)))
 
     def _raw(self, mel: Floats) -> Floats:
         w = self._w

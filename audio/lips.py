@@ -77,8 +77,8 @@ class Lips:
         late, early = (max(0, delay - self._n_heard) for delay in (LATE, EARLY))
         self._n_heard += len(answers)
         return self._move.push(
-            self._known(0, self._loop.push(Rows(answers.late, answers.late_speech)[late:])),
-            self._known(1, Rows(answers.early, answers.early_speech)[early:]),
+            self._known(0, self._loop.push(answers.late[late:])),
+            self._known(1, answers.early[early:]),
         )
 
     def _known(self, which: int, rows: Rows) -> Rows:
@@ -157,9 +157,9 @@ def phones_of(chunks: Iterable[AudioChunk]) -> Iterator[Phone]:
     skip = LATE
     for chunk in chunks:
         decode = decode or Decode(chunk.time)
-        late = ear.push(chunk.pcm).late
+        late = ear.push(chunk.pcm).late.phones
         yield from decode.push(late[skip:])
         skip = max(0, skip - len(late))
     if decode is not None:
-        yield from decode.push(ear.flush().late[skip:])
+        yield from decode.push(ear.flush().late.phones[skip:])
         yield from decode.flush()

@@ -66,7 +66,7 @@ class Smooth:
         both /= both.sum(1, keepdims=True)
         rows = self._rows[:n]
         self._rows, self._words, self._before = self._rows[n:], self._words[n:], self._before[n:]
-        return Rows(np.asarray(rows.phones + (both - rows.phones) * WEIGHT, np.float32), rows.speech)
+        return Rows(np.asarray(rows.phones + (both - rows.phones) * WEIGHT, np.float32), rows.speech, rows.breath)
 
 
 class AsTheyCome:

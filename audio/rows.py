@@ -1,4 +1,4 @@
-"""What is said, row by row, FRAME_RATE a second: how likely each phone is, and whether anybody speaks.
+"""What is said, row by row, FRAME_RATE a second: how likely each phone is, whether anybody speaks or draws breath.
 
 What was heard is such rows, and so is what is known; both move the same mouth.
 """
@@ -28,22 +28,24 @@ class Rows:
 
     phones: Floats  # [n, len(SYMBOLS)] probabilities
     speech: Floats  # [n] 0..1, whether somebody speaks
+    breath: Floats  # [n] 0..1, whether air is drawn between phrases
 
     def __len__(self) -> int:
         return len(self.phones)
 
     def __getitem__(self, part: slice) -> Rows:
-        return Rows(self.phones[part], self.speech[part])
+        return Rows(self.phones[part], self.speech[part], self.breath[part])
 
     def then(self, later: Rows) -> Rows:
-        return Rows(np.concatenate((self.phones, later.phones)), np.concatenate((self.speech, later.speech)))
+        curves = ((self.phones, later.phones), (self.speech, later.speech), (self.breath, later.breath))
+        return Rows(*(np.concatenate(curve) for curve in curves))
 
 
 def silence(n: int) -> Rows:
     """n rows in which nobody speaks."""
     phones = np.zeros((n, len(SYMBOLS)), np.float32)
     phones[:, SILENT] = 1
-    return Rows(phones, np.zeros(n, np.float32))
+    return Rows(phones, np.zeros(n, np.float32), np.zeros(n, np.float32))
 
 
 def rows_of(phones: Sequence[Phone], n: int, first: int = 0) -> Rows:
@@ -56,14 +58,14 @@ def rows_of(phones: Sequence[Phone], n: int, first: int = 0) -> Rows:
             break
         rows.phones[start:end] = 0
         rows.phones[start:end, INDEX[phone.symbol]] = 1
-    return Rows(rows.phones, (rows.phones[:, SILENT] == 0).astype(np.float32))
+    return Rows(rows.phones, (rows.phones[:, SILENT] == 0).astype(np.float32), rows.breath)
 
 
 def blended(heard: Rows, known: Rows, trust: float) -> Rows:
     """What was heard and what is known to be said, as far as it is trusted; where nothing is heard nothing is said."""
     quiet = heard.speech < 0.5
-    known = Rows(np.where(quiet[:, None], silence(1).phones, known.phones), np.where(quiet, 0, known.speech))
+    phones, speech = np.where(quiet[:, None], silence(1).phones, known.phones), np.where(quiet, 0, known.speech)
     share = np.float32(trust)
     return Rows(
-        heard.phones + (known.phones - heard.phones) * share, heard.speech + (known.speech - heard.speech) * share
+        heard.phones + (phones - heard.phones) * share, heard.speech + (speech - heard.speech) * share, heard.breath
     )

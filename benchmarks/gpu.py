@@ -5,8 +5,10 @@
 People are made by all cores while the network learns from those there are already. A course of training has as many
 steps as its minutes are found to be good for, so it ends as it should; the next day's begins at its weights. What is
 done is kept at once, so that whoever is cut off loses two minutes: OUT holds base/ and turbo/ (weights and curve), a
-sheet of each and figures.json. `--bring DIR` puts the same into five files, for machines that give back no more. What a course
-goes on with, and people, lie beside OUT: OUT-work, OUT-people.
+sheet of each and figures.json. `--bring DIR` puts the same into five files, for machines that give back no more. What
+a course goes on with, and people, lie beside OUT: OUT-work, OUT-people.
+
+`--rehearse` runs every line of it, tiny, on a CPU. benchmarks/luggage.py packs what a machine without a network lacks.
 """
 
 from __future__ import annotations
@@ -46,6 +48,7 @@ Kind = Literal["base", "turbo"]
 SLICE_MIN = 2.0  # of training, after which people made meanwhile are taken in
 TRIAL_S = 8.0  # of training, by which steps are counted out
 WARM_STEPS = 5  # of them that are slower than the rest
+ENGINES_SHARE = 0.25  # of all the minutes, at most
 SCORES_S = 120.0  # for scores on clips, where there are any
 SPARE_S = 20.0  # kept for saving, scoring and ending
 ROWS_A_PART = 3000  # of each of the processes that make people
@@ -76,8 +79,8 @@ class Plan:
     shard: int = 24  # rows a file of people
     per_person: int = 6
     character: Path | None = None  # who is painted for the engines' figures; else the demo's portrait
-    engine_s: float = 2.0  # for each of those; 0 for none
-    rehearsed: bool = False
+    engine_s: float = 2.0  # seconds for each of those figures; 0 for none
+    rehearsed: bool = False  # the engines' tables too
     base_share: float = 0.7  # of the time for training; the rest is turbo's
 
     @property
@@ -273,7 +276,11 @@ def day(plan: Plan, begun: float) -> bool:
     end = begun + 60 * plan.minutes - SPARE_S
     trained_by = end - (SCORES_S if clips else 0)
     figures = Figures(plan)
-    went = [attempt("engines", begun + 15 * plan.minutes, lambda: measured(plan, figures))] if plan.engine_s else []
+    went = (
+        [attempt("engines", begun + ENGINES_SHARE * 60 * plan.minutes, lambda: measured(plan, figures))]
+        if plan.engine_s
+        else []
+    )
     making = make_people(plan)
     try:
         first_people(plan, making, trained_by)

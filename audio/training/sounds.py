@@ -138,6 +138,23 @@ def breaths(n: int, rng: Rng) -> Floats:
     return normalised(out, 0.03)
 
 
+def gasp(rng: Rng) -> Floats:
+    """Air drawn between two phrases: noise in the resonances of an open mouth, that swells and stops short."""
+    n = int(rng.uniform(0.12, 0.6) * SAMPLE_RATE)
+    white = coloured(n, rng.uniform(-2, 5), rng)
+    out = white * rng.uniform(0.02, 0.5)
+    at = rng.uniform(350, 900)
+    for _ in range(int(rng.integers(2, 5))):
+        out = out + band(white, at, at * rng.uniform(1.15, 1.8)) * rng.uniform(0.3, 1.5)
+        at *= rng.uniform(1.4, 2.2)
+        if at > 5000:
+            break
+    rise = rng.uniform(0.3, 0.95)  # share of it after which it is loudest
+    t = np.linspace(0, 1, n)
+    swell = np.where(t < rise, t / rise, (1 - t) / (1 - rise)) ** rng.uniform(0.4, 1.5)
+    return normalised((out * swell).astype(np.float32))
+
+
 def tones(n: int, rng: Rng) -> Floats:
     t = np.arange(n) / SAMPLE_RATE
     out = np.zeros(n)

@@ -18,10 +18,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from audio.coarticulation import LIPS_TOUCH
 from audio.features import FRAME_RATE, N_MEL
 from audio.hearing import DILATIONS, EARLY, LATE, WIDTH
 from audio.phones import INDEX, SILENCE, SYMBOLS
-from audio.training.voices import Heard, nothing, utterance
+from audio.training.sounds import gasp, in_room
+from audio.training.voices import Heard, heard, nothing, utterance
 
 Floats = NDArray[np.float32]
 Rng = np.random.Generator
@@ -31,6 +33,10 @@ CROP = 500  # rows shown at a time
 WARM_UP = 60  # rows of a crop that are not scored: the network has not heard enough yet
 NOTHING = 0.15  # hours of other sounds an hour of speech
 PAUSE = 20  # rows; a silence shorter than this is part of speaking
+LENGTHS = (0.88, 1.3)  # vocal tracts are made shorter by: the voices are mostly men's
+BREATHES = 0.65  # share of utterances before which air is drawn
+BELOW = (-0.1, 0.9)  # that is quieter than the speech by; 1 is 20 dB
+N_GASPS = 1000
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +69,17 @@ def _made(make: Callable[[tuple[int, ...]], Heard], options: TrainOptions, hours
             log.info("%s: %d, %.2f h", make.__name__, i, rows / FRAME_RATE / 3600)
 
 
+def gasps(n: int, seed: int) -> list[Floats]:
+    """Mel bands [N, N_MEL] of n breaths between phrases, 0 being their mean level."""
+    out = []
+    for i in range(n):
+        rng = np.random.default_rng((seed, i, 2))
+        pcm = gasp(rng)
+        mel = heard(in_room(pcm, rng) if rng.random() < 0.3 else pcm, ()).mel.astype(np.float32)
+        out.append(mel - mel.mean())
+    return out
+
+
 @dataclass(frozen=True)
 class Shown:
     """One pass through everything that was said, cut into crops."""
@@ -70,24 +87,44 @@ class Shown:
     mel: Floats  # [B, CROP, N_MEL]
     phone: NDArray[np.int64]  # [B, CROP]
     speech: Floats  # [B, CROP], 1 while somebody speaks, short pauses included
+    breath: Floats  # [B, CROP], 1 while air is drawn between phrases
 
 
-def stream(said: list[Heard], rng: Rng) -> Shown:
-    """Utterances in random order, in voices of random length, with pauses between them."""
-    mels: list[Floats] = []
-    phones: list[NDArray[np.uint8]] = []
-    for i in rng.permutation(len(said)):
-        gap = int(rng.exponential(30)) if rng.random() < 0.6 else 0
-        mels.append(np.full((gap, N_MEL), -2, np.float32))
-        phones.append(np.full(gap, SILENT, np.uint8))
-        mels.append(stretched(said[i].mel.astype(np.float32), rng.uniform(0.9, 1.12)) + rng.normal(0, 0.12))
-        phones.append(said[i].phone)
-    mel, phone = np.concatenate(mels), np.concatenate(phones).astype(np.int64)
-    n = len(mel) // CROP
+def stream(said: list[Heard], breaths: list[Floats], rng: Rng) -> Shown:
+    """Utterances in random order, in voices of random length, with pauses between them, in some of which air is drawn."""
+    pieces = list(_pieces(said, breaths, rng))
+    mel, phone = np.concatenate([p.mel for p in pieces]), np.concatenate([p.phone for p in pieces]).astype(np.int64)
+    breath = np.repeat(np.array([p.is_breath for p in pieces], np.float32), [len(p.mel) for p in pieces])
     speech = speaking(phone).astype(np.float32)
-    return Shown(
-        mel[: n * CROP].reshape(n, CROP, N_MEL), phone[: n * CROP].reshape(n, CROP), speech[: n * CROP].reshape(n, CROP)
-    )
+    n = len(mel) // CROP * CROP
+    mel = mel[:n].reshape(-1, CROP, N_MEL)
+    return Shown(mel, phone[:n].reshape(-1, CROP), speech[:n].reshape(-1, CROP), breath[:n].reshape(-1, CROP))
+
+
+@dataclass(frozen=True)
+class _Piece:
+    mel: Floats  # [N, N_MEL]
+    phone: NDArray[np.uint8]  # [N]
+    is_breath: bool = False
+
+
+def _pieces(said: list[Heard], breaths: list[Floats], rng: Rng) -> Iterator[_Piece]:
+    def silent(mel: Floats, is_breath: bool = False) -> _Piece:
+        return _Piece(mel, np.full(len(mel), SILENT, np.uint8), is_breath)
+
+    def quiet(n: int) -> _Piece:
+        return silent(np.full((n, N_MEL), -2, np.float32))
+
+    for i in rng.permutation(len(said)):
+        mel = stretched(said[i].mel.astype(np.float32), rng.uniform(*LENGTHS)) + np.float32(rng.normal(0, 0.12))
+        yield quiet(int(rng.exponential(30)) if rng.random() < 0.6 else 0)
+        spoken = said[i].phone != SILENT
+        if rng.random() < BREATHES and spoken.any():
+            air = breaths[int(rng.integers(len(breaths)))]
+            level = float(mel[spoken].mean()) - rng.uniform(*BELOW)
+            yield silent(np.maximum(air + np.float32(level), -2), is_breath=True)
+            yield quiet(int(rng.exponential(6)))
+        yield _Piece(mel, said[i].phone)
 
 
 def stretched(mel: Floats, factor: float) -> Floats:
@@ -142,7 +179,7 @@ def weathered(mel: Floats, quiet: Floats, rng: Rng) -> Floats:
 
 
 def network() -> Any:
-    """`audio.hearing`'s network, in torch, for whole crops [B, CROP, N_MEL] -> [B, CROP, 2, 1 + len(SYMBOLS)]."""
+    """`audio.hearing`'s network, in torch, for whole crops [B, CROP, N_MEL] -> [B, CROP, 2, 2 + len(SYMBOLS)]."""
     import torch
     from torch import nn
 
@@ -170,27 +207,28 @@ def network() -> Any:
             self.first = nn.Linear(3 * N_MEL, WIDTH)
             self.blocks = nn.ModuleList(Block(d) for d in DILATIONS)
             self.norm = nn.LayerNorm(WIDTH)
-            self.last = nn.Linear(WIDTH, 2 * (1 + len(SYMBOLS)))
+            self.last = nn.Linear(WIDTH, 2 * (2 + len(SYMBOLS)))
 
         def forward(self, mel: Any) -> Any:
             x = self.first(with_past(mel, 1))
             for block in self.blocks:
                 x = block(x)
-            return self.last(torch.relu(self.norm(x))).unflatten(-1, (2, 1 + len(SYMBOLS)))
+            return self.last(torch.relu(self.norm(x))).unflatten(-1, (2, 2 + len(SYMBOLS)))
 
     return Net()
 
 
-def loss_of(answer: Any, phone: Any, speech: Any) -> Any:
+def loss_of(answer: Any, phone: Any, speech: Any, breath: Any) -> Any:
     """Cross entropy of both answers, each against the moment it is for."""
     import torch.nn.functional as nn
 
     total = 0.0
     for head, (delay, weight) in enumerate(((LATE, 1.0), (EARLY, 0.5))):
         said = answer[:, WARM_UP:, head]
-        was, spoke = phone[:, WARM_UP - delay : -delay], speech[:, WARM_UP - delay : -delay]
-        total = total + weight * nn.cross_entropy(said[..., 1:].flatten(0, 1), was.flatten(), label_smoothing=0.02)
+        was, spoke, air = (x[:, WARM_UP - delay : -delay] for x in (phone, speech, breath))
+        total = total + weight * nn.cross_entropy(said[..., 2:].flatten(0, 1), was.flatten(), label_smoothing=0.02)
         total = total + 0.5 * weight * nn.binary_cross_entropy_with_logits(said[..., 0], spoke)
+        total = total + 0.5 * weight * nn.binary_cross_entropy_with_logits(said[..., 1], air)
     return total
 
 
@@ -206,26 +244,26 @@ def fit(said: list[Heard], options: TrainOptions, begin: Path | None = None) -> 
     optimiser = torch.optim.AdamW(net.parameters(), options.rate, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, options.rate, options.steps, pct_start=0.1)
     averaged = torch.optim.swa_utils.AveragedModel(net, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.995))
-    quiet = _quiet(said)
+    quiet, breaths = _quiet(said), gasps(N_GASPS, options.seed)
     step, right = 0, 0.0
     while step < options.steps:
-        shown = stream(said, rng)
+        shown = stream(said, breaths, rng)
         order = rng.permutation(len(shown.mel))
         for at in range(0, len(order) - options.batch + 1, options.batch):
             some = order[at : at + options.batch]
             mel = torch.from_numpy(weathered(shown.mel[some], quiet, rng))
-            phone, speech = torch.from_numpy(shown.phone[some]), torch.from_numpy(shown.speech[some])
+            phone, speech, breath = (torch.from_numpy(x[some]) for x in (shown.phone, shown.speech, shown.breath))
             with torch.autocast("cpu", torch.bfloat16):
                 answer = net(mel)
             answer = answer.float()
-            loss = loss_of(answer, phone, speech)
+            loss = loss_of(answer, phone, speech, breath)
             optimiser.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
             optimiser.step()
             schedule.step()
             averaged.update_parameters(net)
-            hit = (answer[:, WARM_UP:, 0, 1:].argmax(-1) == phone[:, WARM_UP - LATE : -LATE]).float().mean().item()
+            hit = (answer[:, WARM_UP:, 0, 2:].argmax(-1) == phone[:, WARM_UP - LATE : -LATE]).float().mean().item()
             right += (hit - right) * (0.02 if step else 1)
             if step % 50 == 0:
                 log.info("step %d loss %.3f rows right %.3f", step, loss.item(), right)
@@ -263,27 +301,29 @@ def score(path: Path, seed: int, n: int = 300) -> dict[str, float]:
 
     found: dict[str, list[NDArray[np.bool_]]] = {}
     for i in range(n):
-        heard = utterance((seed, i))
+        said = utterance((seed, i))
         ear = Ear(path)
-        answers = ear.hear(np.concatenate((heard.mel.astype(np.float32), np.full((LATE, N_MEL), -2, np.float32))))
-        for label, likely, delay in (("late", answers.late, LATE), ("early", answers.early, EARLY)):
-            said = likely[delay : delay + len(heard.phone)].argmax(1)
-            spoken = heard.phone != SILENT
-            lips = np.isin(heard.phone, [INDEX[s] for s in "pbm"])
-            found.setdefault(f"{label}: phone right in speech", []).append((said == heard.phone)[spoken])
-            found.setdefault(f"{label}: speech told from silence", []).append((said != SILENT) == spoken)
-            found.setdefault(f"{label}: p b m heard as one of them", []).append(
-                np.isin(said, [INDEX[s] for s in "pbm"])[lips]
-            )
+        answers = ear.hear(np.concatenate((said.mel.astype(np.float32), np.full((LATE, N_MEL), -2, np.float32))))
+        spoken, lips = said.phone != SILENT, np.isin(said.phone, LIPS_TOUCH)
+        for label, rows, delay in (("late", answers.late, LATE), ("early", answers.early, EARLY)):
+            likeliest = rows.phones[delay : delay + len(said.phone)].argmax(1)
+            found.setdefault(f"{label}: phone right in speech", []).append((likeliest == said.phone)[spoken])
+            found.setdefault(f"{label}: speech told from silence", []).append((likeliest != SILENT) == spoken)
+            found.setdefault(f"{label}: p b m heard as one of them", []).append(np.isin(likeliest, LIPS_TOUCH)[lips])
     return {name: float(np.concatenate(values).mean()) for name, values in found.items()}
 
 
 def fill(net: Any, path: Path) -> None:
-    """Give a network the weights that `export` wrote."""
+    """Give a network the weights that `export` writes, or wrote before it told of breath."""
     import torch
 
     with np.load(path, allow_pickle=False) as data:
-        w = {name: torch.from_numpy(data[name].astype(np.float32)) for name in data.files if name != "symbols"}
+        arrays = {name: data[name].astype(np.float32) for name in data.files if name != "symbols"}
+    for name, unheard in (("last_w", 0.0), ("last_b", -4.0)):
+        heads = arrays[name].reshape(*arrays[name].shape[:-1], 2, -1)
+        if heads.shape[-1] == 1 + len(SYMBOLS):  # fitted before breath was told of: none is heard
+            arrays[name] = np.insert(heads, 1, unheard, axis=-1).reshape(*arrays[name].shape[:-1], -1)
+    w = {name: torch.from_numpy(array) for name, array in arrays.items()}
     state = {"norm.weight": w["last_norm_w"], "norm.bias": w["last_norm_b"]}
     for name in ("first", "last"):
         state |= {f"{name}.weight": w[f"{name}_w"].T, f"{name}.bias": w[f"{name}_b"]}

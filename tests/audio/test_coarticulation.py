@@ -36,6 +36,13 @@ def spoken(symbols: str, each_s: float = 0.12, rest_s: float = 1.0) -> Rows:
     return rows_of(phones, round((float(phones[-1].end) + rest_s) * 100))
 
 
+def breathing(rows: Rows, first: int, last: int) -> Rows:
+    """The same, air being heard to be drawn from one row to another."""
+    breath = np.zeros(len(rows), np.float32)
+    breath[first:last] = 1
+    return Rows(rows.phones, rows.speech, breath)
+
+
 def gestures(rows: Rows, reach: Reach = WHOLE, cut: int | None = None) -> Gestures:
     move = Coarticulate(reach)
     parts = (
@@ -54,7 +61,7 @@ def at(rows: Rows, second: float) -> Floats:
 @pytest.mark.parametrize("reach", [LIVE, WHOLE], ids=["live", "whole"])
 @pytest.mark.parametrize("cut", [1, 7, 64])
 def test_streamed_equals_whole(reach: Reach, cut: int) -> None:
-    rows = spoken("hapibotufasilama")
+    rows = breathing(spoken("hapibotufasilama"), 280, 320)
     whole, streamed = gestures(rows, reach), gestures(rows, reach, cut)
     np.testing.assert_allclose(streamed.dials, whole.dials, atol=1e-5)
     np.testing.assert_allclose(streamed.shut, whole.shut, atol=1e-6)
@@ -120,6 +127,13 @@ def test_the_mouth_is_half_open_before_it_speaks_and_shut_soon_after() -> None:
     assert jaw[100 - BEFORE - 5] == 0
     assert jaw[80] > 0.08
     assert jaw[148 + 30 :].max() < 0.01
+
+
+@pytest.mark.parametrize("reach", [LIVE, WHOLE], ids=["live", "whole"])
+def test_the_mouth_opens_wide_while_air_is_heard_to_be_drawn(reach: Reach) -> None:
+    made = gestures(breathing(silence(300), 100, 150), reach).dials[:, JAW]
+    assert made[110:140].min() > gestures(spoken("sasa"), reach).dials[:, JAW].max() / 2
+    assert max(made[: 100 - 30].max(), made[150 + 30 :].max()) < 0.001
 
 
 @pytest.mark.parametrize("sound", ["f", "v"])

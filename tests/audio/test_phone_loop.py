@@ -20,7 +20,8 @@ def rows(said: str, sure: float = 0.9) -> Rows:
     """A row a letter."""
     phones = np.full((len(said), len(SYMBOLS)), (1 - sure) / len(SYMBOLS), np.float32)
     phones[np.arange(len(said)), [INDEX[s] for s in said]] += sure
-    return Rows(phones, np.linspace(0, 1, len(said), dtype=np.float32))
+    spoken = np.linspace(0, 1, len(said), dtype=np.float32)
+    return Rows(phones, spoken, 1 - spoken)
 
 
 def smoothed(given: Rows, cut: int = 10_000) -> Rows:

@@ -30,10 +30,11 @@ def test_a_part_of_the_rows_is_that_part() -> None:
 
 
 def test_what_is_heard_and_what_is_known_are_shared_as_trusted() -> None:
-    heard = Rows(silence(10).phones[:, ::-1].copy(), np.ones(10, np.float32))
+    heard = Rows(silence(10).phones[:, ::-1].copy(), np.ones(10, np.float32), np.full(10, 0.5, np.float32))
     both = blended(heard, rows_of((Phone(Fraction(0), Fraction(1), "m"),), 10), 0.25)
     np.testing.assert_allclose(both.phones[:, INDEX["m"]], 0.25)
     np.testing.assert_allclose(both.phones.sum(1), 1)
+    np.testing.assert_allclose(both.breath, 0.5)  # of which no transcript tells
 
 
 def test_nothing_is_said_where_nothing_is_heard() -> None:

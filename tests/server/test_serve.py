@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
@@ -22,10 +21,11 @@ from PIL import Image
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
+from runtime.errors import InputError
 from server.client import LiveClient
 from server.h264 import H264Reader, H264Writer, is_key
 from server.pictures import decode, encode
-from server.serve import listen
+from server.serve import ServeOptions, listen, serve
 from server.wire import Kind, WireError, pack, read_hello, say
 from tests.server.serving import Running, apart, serving
 
@@ -219,12 +219,12 @@ def test_connections_give_back_all_they_took(server: Running, face: Rgb) -> None
 
     run(lambda: many(24))
     before = server.held
-    run(lambda: many(208))
+    run(lambda: many(120))
     after = server.held
-    print(f"handles, threads, MB: {before} before 208 connections, {after} after")
+    print(f"handles, threads, MB: {before} before 120 connections, {after} after")
     assert after[0] <= before[0] + 2
     assert after[1] <= before[1] + 3
-    assert after[2] <= before[2] + 40
+    assert after[2] <= before[2] + 30
 
 
 def settled_session(server: Running) -> str:
@@ -256,11 +256,9 @@ def test_a_dropped_connection_is_taken_up_with_all_that_was_known(server: Runnin
     assert difference > 2
 
 
-def test_a_session_that_nobody_takes_up_again_is_let_go(impatient: Running, face: Rgb) -> None:
+def test_a_session_that_nobody_takes_up_again_is_let_go(impatient: Running) -> None:
     async def go() -> None:
         async with LiveClient(impatient.url, session="left") as live:
-            await live.picture(encode(face, Kind.JPEG), 0)
-            await live.receive()
             live._socket.transport.abort()
         for _ in range(200):
             await asyncio.sleep(0.05)
@@ -270,7 +268,8 @@ def test_a_session_that_nobody_takes_up_again_is_let_go(impatient: Running, face
 
     run(go)
     lines = [json.loads(line) for line in impatient.log.read_text().splitlines() if line[0] == "{"]
-    messages = [line["message"] for line in lines if line.get("session") == lines[0]["session"]]
+    label = hashlib.sha256(b"left").hexdigest()[:8]
+    messages = [line["message"] for line in lines if line.get("session") == label]
     assert messages == ["a session begins", "a session waits to be taken up again", "a session ends"]
 
 
@@ -440,7 +439,7 @@ def test_sound_that_a_program_pushes_comes_back_with_pictures_of_the_same_times(
 
 
 def test_a_text_is_said_and_whoever_speaks_can_be_interrupted(server: Running) -> None:
-    pytest.importorskip("espeakng_loader", reason="espeak-ng says what is said; pip install understudy[voice]")
+    pytest.importorskip("espeakng_loader", reason="espeak-ng says what is said; make setup brings it")
 
     async def go() -> tuple[int, int]:
         async with LiveClient(server.url, character="eileen", driver="speech") as live:
@@ -470,20 +469,26 @@ def test_a_text_is_said_and_whoever_speaks_can_be_interrupted(server: Running) -
 def test_views_and_unknown_characters_are_refused_in_words_and_the_session_goes_on(server: Running, face: Rgb) -> None:
     picture = encode(face, Kind.JPEG)
 
-    async def go() -> list[str]:
+    async def go() -> list[dict[str, Any]]:
         async with LiveClient(server.url) as live:
-            await live.ask("character", "nobody")
-            await live.ask("camera", "fly:3")
-            await live.ask("camera", "zoom:1.2")
-            await live.ask("camera", "")
-            while len(live.said) < 2:  # who is made ready beside the pictures is told of beside them
-                await live.picture(picture, 3)
-                assert (await live.receive()).time_us == 3
-            return [m["message"] for m in live.said]
 
-    no_view, nobody = run(go)
-    assert "wanted one of zoom" in no_view
-    assert "there is no character 'nobody'" in nobody
+            async def told(n: int) -> None:
+                while len(live.said) < n:  # who is made ready beside the pictures is told of beside them
+                    await live.picture(picture, 3)
+                    assert (await live.receive()).time_us == 3
+
+            for action, value in (("character", "nobody"), ("camera", "fly:3"), ("camera", "zoom:1.2"), ("camera", "")):
+                await live.ask(action, value)
+            await told(2)
+            await live.ask("character", "eileen")
+            await told(3)
+            return live.said
+
+    *refused, cast = run(go)
+    no_view, nobody = sorted(said["message"] for said in refused)  # they may come either way round
+    assert no_view.startswith("--camera is 'fly:3'; wanted one of zoom")
+    assert nobody.startswith("there is no character 'nobody'")
+    assert cast == {"type": "cast", "character": "eileen", "renderer": "warp", "width": 288, "height": 288}
 
 
 def test_whoever_looks_on_sees_the_character_while_somebody_performs(server: Running, face: Rgb) -> None:
@@ -584,8 +589,6 @@ def test_told_to_stop_it_finishes_what_came_says_so_and_stops(data: Path, face: 
 
 
 def test_a_port_that_is_taken_is_refused_with_a_sentence(at: str, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "server.cli", "serve", "--port", at.split(":")[1], "--data", str(tmp_path / "d")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 2
-    assert "cannot be listened on" in done.stderr
+    with pytest.raises(InputError, match=f"{at} cannot be listened on .*; wanted a free --port"):
+        serve(ServeOptions(port=int(at.split(":")[1]), data=tmp_path / "d"), quiet=True)
     assert not (tmp_path / "d").exists()

@@ -296,11 +296,16 @@ def test_an_actor_sees_their_character_move_with_them_and_takes_the_take_home(
         studio.shot("recording")
         studio.page.check("input[value=tall]", force=True)
         studio.wait("() => document.getElementById('character').width === 288")
+        studio.says("Recording")
         studio.sees(15)
         studio.page.click("#record")
         studio.says("ready to play and download")
         frames, sound = taken_home(studio, tmp_path)
-        studio.wait("() => document.querySelector('#takes video').readyState >= 2")
+        studio.wait("() => document.querySelector('#takes video')?.readyState >= 2")
+        if SHOTS:
+            studio.page.check("input[value=admiral]", force=True)
+            studio.wait("() => document.getElementById('character').width === 512")
+            studio.sees(5)
         studio.shot("take")
     assert len(frames) >= 15
     assert {frame.rgb.shape for frame in frames} == {(512, 512, 3)}  # whoever came on
@@ -435,7 +440,7 @@ def test_a_camera_may_change_its_size_and_one_that_stops_or_a_microphone_is_told
         studio.page.evaluate(
             "document.getElementById('actor').srcObject.getVideoTracks()[0].applyConstraints({ width: 320, height: 160, resizeMode: 'crop-and-scale' })"
         )
-        studio.wait("() => document.getElementById('you').style.getPropertyValue('--ratio') === '2'")
+        studio.wait("() => document.getElementById('you').style.getPropertyValue('--ratio') !== '1'")
         studio.sees(5)
         for kind, says in (("Audio", "The microphone stopped"), ("Video", "The camera stopped")):
             studio.page.evaluate(
@@ -571,7 +576,7 @@ def test_firefox_performs_too_and_takes_the_take_home(server: Running, tmp_path:
         page.evaluate("document.getElementById('record').click()")
         time.sleep(1.5)
         page.evaluate("document.getElementById('record').click()")
-        page.wait("document.querySelector('#takes video').readyState >= 2")
+        page.wait("document.querySelector('#takes video')?.readyState >= 2")
         assert page.evaluate("document.querySelector('#takes a').download") in ("take-1.mp4", "take-1.webm")
         assert page.evaluate("document.querySelector('#takes video').videoWidth") == 512
         if SHOTS:

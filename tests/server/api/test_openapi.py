@@ -37,9 +37,9 @@ def asked(keyed: Served, secret: str) -> Asked:
 
 
 def test_the_page_tells_of_every_route_and_needs_nothing_from_elsewhere(asked: Asked) -> None:
-    told = httpx.get(f"{asked.url}/openapi.json").json()["paths"]
+    told = httpx.get(f"{asked.url}/openapi.json", timeout=60).json()["paths"]
     assert {path: told[path] for path in app.openapi()["paths"]} == app.openapi()["paths"]
-    page = httpx.get(f"{asked.url}/docs").text
+    page = httpx.get(f"{asked.url}/docs", timeout=60).text
     assert "api.js" in page
     assert "//" not in page
 

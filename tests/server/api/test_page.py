@@ -239,7 +239,7 @@ def test_the_live_page_works_under_its_own_policy(browser: Any, served: Served) 
         page.page.click("#record")
         page.page.wait_for_timeout(1500)
         page.page.click("#record")
-        page.wait("document.querySelector('#takes video').readyState >= 2")
+        page.wait("document.querySelector('#takes video')?.readyState >= 2")
         page.page.select_option("#view", "zoom:1.3")
         page.page.reload()  # the browser asks whether the take is to be lost; then the page is as it was
         page.page.wait_for_selector(".cast input")

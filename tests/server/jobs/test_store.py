@@ -458,7 +458,11 @@ def test_a_webhook_is_owed_once_a_task_is_over_until_it_is_delivered(store: Stor
     clock.now += 31
     (delivery,) = store.deliveries.due()
     assert delivery.tries == 1
-    store.deliveries.done(delivery.id)
+    fresh = store.cancel(store.submit(replace(hooked, order='{"x": 1}')).task.id)
+    assert [due.task for due in store.deliveries.due()] == [fresh, delivery.task]  # who was tried less goes first
+    assert [due.task for due in store.deliveries.due(1)] == [fresh]
+    for due in store.deliveries.due():
+        store.deliveries.done(due.id)
     clock.now += 1e6
     assert store.deliveries.due() == []
 

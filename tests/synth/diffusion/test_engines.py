@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,18 +121,20 @@ def test_a_model_that_is_none_is_refused() -> None:
 
 
 @pytest.mark.slow
-def test_half_precision_is_near(unet: FaceUNet) -> None:
-    half = OnnxEngine(to_onnx(network(S).half(), Shapes(S, references=2)))
-    assert half.inputs["guide"].dtype == "float16"
-    off = max(gap(unet, half, call(unet, seed)) for seed in range(3))
-    assert off < 1e-2, f"largest difference {off}"
-
-
-@pytest.mark.slow
-def test_engines_of_the_network_as_it_ships_are_built_for_gpus_that_are_not_here() -> None:
+def test_the_network_as_it_ships_is_near_in_half_precision_and_built_for_gpus_that_are_not_here() -> None:
     pytest.importorskip("tensorrt_rtx", reason="make tensorrt installs it")
+    torch.manual_seed(0)
     unet = FaceUNet().eval()
-    made = to_onnx(unet.half(), Shapes(256))
+    with torch.no_grad():
+        for value in unet.parameters():
+            if not value.any():
+                value.normal_(0, 0.02)
+    shapes = Shapes(256)
+    made = to_onnx(copy.deepcopy(unet).half(), shapes)
+    half = OnnxEngine(made)
+    assert half.inputs["guide"].dtype == "float16"
+    off = max(gap(unet, half, by_chance(unet, shapes, seed)) for seed in range(2))
+    assert off < 1e-2, f"largest difference {off}"
     weights = 2 * sum(p.numel() for p in unet.parameters())
     plans = {capability: build(made, "tensorrt_rtx", capability) for capability in (86, 89, 120)}
     assert all(len(plan) > 0.7 * weights for plan in plans.values())  # the references' encoder is another model
