@@ -39,7 +39,10 @@ DONE: Any = object()
 
 AHEAD = 100  # frames captured before the first is handed on, to know the performer by
 NEXT = 3  # of those, how many frames on another is looked at that is not much the same
+LOOK_AHEAD_S = 0.1  # that smoothing sees of what comes next
 SAMPLED = 40  # key frames looked at from the rest of the clip
+ELSEWHERE = 24  # pictures looked at outside of the wanted stretch, so that a grin cut out of a take is not its neutral
+ELSEWHERE_S = Fraction(1, 4)  # between them, at least
 N_CROWD = 4  # faces looked for when the user chooses among several
 EXPORTS = (".csv", ".bvh", ".glb")  # of `perfcap.export`, which nothing reads back
 INDEXED = (".mp4", ".m4v", ".mov", ".mkv", ".webm")  # kinds of file that say themselves how long pictures last
@@ -258,18 +261,22 @@ def _from_video(
     if options.face is None:
         crowd.look(known[0].time)
         crowd.want_one()
-    performer = survey(known) if profile is None else Performer(profile.neutral)
+    if profile is None:
+        performer = survey([*known, *_elsewhere(path, options, texture.frozen(), reader.duration)])
+    else:
+        performer = Performer(profile.neutral)
     measured = Perform(performer, tells=tells, smooth=None)
     moments = [m for s in [*known[:AHEAD:NEXT], *known[AHEAD:]] for m in measured.push(s)]
     start = options.start or Fraction(0)
 
     def perform() -> Iterator[Motion]:
         shoulders = next((s.shoulders for s in known if s.shoulders is not None), None)
-        stage = Perform(performer, tells=tells, shoulders=shoulders)
+        stage = Perform(performer, tells=tells, look_ahead_s=LOOK_AHEAD_S, shoulders=shoulders)
         while first:
             yield from stage.push(first.popleft())
         for sighting in stream:
             yield from stage.push(sighting)
+        yield from stage.flush()
 
     in_range = [] if profile is None else [ToRange(profile)]
     for stage in in_range:
@@ -361,3 +368,33 @@ def _sample(
     shoulders = Shoulders(still=True) if body else None
     track = Track(crowd, Chooser(options.face or "largest"), texture, shoulders)
     return [sighting for frame in read_at(path, times) for sighting in track.push(frame)]
+
+
+def _elsewhere(
+    path: Path, options: TakeOptions, texture: TextureTracker, duration: Fraction | None
+) -> Iterator[Sighting]:
+    """The same face outside of the wanted stretch: some moments of it, if only a stretch is wanted.
+
+    From each key frame on, and from where the stretch ends, since getting farther into a clip takes long.
+    """
+    start, end = options.start or Fraction(0), options.end
+    if options.start is None and (end is None or (duration is not None and end >= duration)):
+        return
+    begins = [t for t in keyframe_times(path) if t < start or (end is not None and t > end)]
+    begins = sorted([*begins, end] if end is not None else begins)
+    begins = [begins[i] for i in np.linspace(0, len(begins) - 1, min(ELSEWHERE, len(begins))).astype(int)]
+    each = -(-ELSEWHERE // max(len(begins), 1))
+    with closing(MediaPipeFaces(still=True, n_faces=1 if options.face is None else N_CROWD)) as finder:
+        for begin in begins:
+            choose = Chooser(options.face or "largest")
+            last = begin + ELSEWHERE_S * each
+            wanted = begin
+            with VideoReader(path, begin, min(last, start) if begin < start else last, pixels="stored") as reader:
+                for frame in reader:
+                    if frame.time < wanted:
+                        continue
+                    wanted = frame.time + ELSEWHERE_S
+                    face = choose(finder.find(frame.rgb))
+                    known = None if face is None else texture.recognised(frame.rgb, face)
+                    if known is not None:
+                        yield Sighting(frame.time, Camera.of_picture(*frame.rgb.shape[1::-1]), known)

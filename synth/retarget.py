@@ -182,8 +182,10 @@ class Retarget:
         middle = np.zeros(2, np.float32) if ways is None else ways.mean(0)
         carried = soft_length(middle, LEAN_UNITS)
         aside = carried + soft_length(aside - middle, STRAY_UNITS)
-        head[:2, 3] = character.head[:2, 3] + aside * np.float32(UNIT_M)
-        head[2, 3] = character.head[2, 3] * np.exp(soft_limit(float(np.log(now[2] / then[2])), NEARER))
+        # A head that goes farther away shrinks where it is: a distance misread must not move it aside.
+        farther = np.exp(soft_limit(float(np.log(now[2] / then[2])), NEARER))
+        head[:2, 3] = (character.head[:2, 3] + aside * np.float32(UNIT_M)) * farther
+        head[2, 3] = character.head[2, 3] * farther
         shoulders = None
         if ways is not None:
             shoulders = character.shoulders.copy()

@@ -52,10 +52,14 @@ def assert_same(ours: Sequence[Motion], theirs: Sequence[Motion]) -> None:
             np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
 
 
-@pytest.mark.parametrize("performer", [None, Performer(template())], ids=["learning", "knowing"])
-def test_streamed_equals_whole_and_a_flush_makes_it_new(performer: Performer | None) -> None:
+@pytest.mark.parametrize(
+    ("performer", "look_ahead_s"),
+    [(None, 0.0), (Performer(template()), 0.0), (Performer(template()), 0.1)],
+    ids=["learning", "knowing", "looking ahead"],
+)
+def test_streamed_equals_whole_and_a_flush_makes_it_new(performer: Performer | None, look_ahead_s: float) -> None:
     seen = sightings(range_of_motion(), lost=(7, 8, 9, 20))[:45]
-    stage = Perform(performer)
+    stage = Perform(performer, look_ahead_s=look_ahead_s)
     whole = list(run(stage, seen))
     assert [m.time for m in whole] == [s.time for s in seen]
     piecewise = [m for s in seen for m in stage.push(s)] + list(stage.flush())
@@ -149,6 +153,28 @@ def test_a_still_head_stays_still_under_noise() -> None:
 
     print(f"frame-to-frame shake {shake(raw):.5f} units, smoothed {shake(out):.5f}")
     assert shake(out) < 0.7 * shake(raw)
+
+
+def test_who_looks_ahead_lags_behind_a_moving_jaw_much_less_and_shakes_no_more() -> None:
+    rng = np.random.default_rng(0)
+    seen = sightings(Script(Fraction(2), {"jawOpen": tuple((i / 4, i % 2 * 0.8) for i in range(9))}))
+    noisy = [replace(s, face=FaceMesh(s.face.landmarks + rng.normal(0, 0.2, (478, 3)).astype(np.float32))) for s in seen if s.face]  # fmt: skip
+
+    def off(look_ahead_s: float) -> tuple[float, float]:
+        """How far a chin is from where it is, and how it shakes, units."""
+        out, true = (
+            np.stack([m.face[152, :2] for m in run(stage, ss)])
+            for stage, ss in (
+                (Perform(Performer(template()), look_ahead_s=look_ahead_s), noisy),
+                (Perform(Performer(template()), smooth=None), seen),
+            )
+        )
+        return float(np.abs(out - true).mean()), float(np.abs(np.diff(out - true, axis=0)).mean())
+
+    behind, ahead = off(0.0), off(0.1)
+    print(f"off and shaking, units: {behind} without, {ahead} looking ahead")
+    assert ahead[0] < 0.8 * behind[0]
+    assert ahead[1] < behind[1]
 
 
 def test_a_blend_starts_at_the_one_and_ends_at_the_other() -> None:
