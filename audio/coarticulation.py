@@ -74,7 +74,7 @@ y .21  .65 .8  .2  0   .05 .1  0   0   | 1   2
 ø .28  .4  .5  .35 0   .05 .1  0   0   | 1   1.5
 ɯ .21  0   0   0   .3  .12 .2  0   0   | 1   1
 """
-TOUCH = (0.1, 0.45)  # how likely p, b or m must be for lips to near each other, and to touch
+TOUCH = (0.1, 0.7)  # how likely p, b or m must be for lips to near each other, and to touch
 LIPS_TOUCH = tuple(INDEX[s] for s in "pbm")
 _JAW_S, _LIPS_S = 0.03, 0.05  # how far in time sounds reach: where their pull has fallen to 1 / e
 _NARROW_S, _NARROW_FULL = (
@@ -82,7 +82,7 @@ _NARROW_S, _NARROW_FULL = (
     0.04,
 )  # of narrowing, which is no mean: how far, and how long a sound must be for all of it
 PAST = 30  # rows looked back
-HALF_OPEN = {"jaw": 0.2, "upper": 0.1, "lower": 0.2}  # of a mouth that is about to speak
+HALF_OPEN = {"jaw": 0.17, "upper": 0.1, "lower": 0.2}  # of a mouth that is about to speak
 BREATH = 0.24  # jaw, besides, between two phrases, when air is drawn
 AIR, _AIR_S = 0.4, 0.04  # jaw, while air is heard to be drawn, and how soon before and after
 BREATH_AFTER = 20  # rows; sooner than that after a phrase nobody draws air

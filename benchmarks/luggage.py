@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[1]
 TRAVELS = ("diffusers", "importlib-metadata", "zipp", "mediapipe", "protobuf")
 MANYLINUX = ("manylinux_2_28", "manylinux_2_27", "manylinux_2_17", "manylinux2014")
 LEFT_OUT = re.compile(
-    r"mediapipe/(tasks|model_maker|examples)/|mediapipe/modules/(hand|palm|pose|iris|objectron|holistic)\w*/.*\.tflite"
+    r"mediapipe/(tasks|model_maker|examples)/|mediapipe/modules/(hand|palm|iris|objectron|holistic)\w*/.*\.tflite"
     r"|\.pyi$|/tests?/"
 )
 LIGHT_MB = 32

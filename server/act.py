@@ -150,6 +150,7 @@ def act(
         for shot in shots:
             yield shot, waiting.popleft()
 
+    shoulders = False  # whether any were seen
     with VideoWriter(
         output,
         W + (actor.width if actor else 0),
@@ -165,7 +166,10 @@ def act(
                 writer.write(shot.rgb if actor is None else actor.join(seen, shot.rgb), shot.time)
             tally.frames += 1
             tally.faceless += shot.cue.motion.confidence == 0
+            shoulders = shoulders or shot.cue.motion.shoulders is not None
             progress(tally.frames, n_frames)
+    if options.body and not shoulders:
+        tally.notes.append("the actor's shoulders are not to be seen; the character's follow its neck a little")
     if isinstance(renderer, DiffusionRenderer):
         tally.notes += renderer.told()
     return tally

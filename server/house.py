@@ -30,7 +30,7 @@ from server.metrics import Histogram, exposition
 from server.painting import Painting
 from server.performing import Seeing, Showing
 from server.speaking import SpeakingSession
-from server.wire import Close, Driver, Hello, Renderer, WireError
+from server.wire import Close, Driver, Hello, Renderer, WireError, say
 
 log = logging.getLogger(__name__)
 
@@ -179,6 +179,8 @@ class House:
         held.showing = await asyncio.to_thread(self.showing, name, renderer)
         held.session.cast(held.showing)
         held.character, held.renderer = name, renderer
+        H, W = held.showing.character.rgb.shape[:2]
+        held.session.send(say("cast", character=name, renderer=renderer, width=W, height=H))
 
     async def _take_up(self, held: Held, hello: Hello) -> None:
         if held.forget is not None:

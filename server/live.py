@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 
 WAITING = 2  # pictures that wait to be performed
 UNSENT = 6  # pictures that wait to be sent
+UNDRAWN_S = 10.0  # how long drawing is taken to last until a picture was drawn
 ASK_EVERY = 15  # pictures that hang on one that never came, until a key frame is asked for again
 Half = Literal["see", "show", "say"]
 UNREAD = 600  # pieces of sound and words that wait, from which on nobody reads any more: 24 s
@@ -121,7 +122,7 @@ class LiveSession:
         self._ready = threading.Condition()
         self._pictures: deque[_Due] = deque()
         self._seen: _Due | None = None  # handed over from one thread to the other
-        self._took: dict[Half, float] = {"see": 0.0, "show": 0.0}  # seconds, for the last picture
+        self._looks_s, self._draws_s = 0.0, UNDRAWN_S  # for a picture, rather too long and rather too short
         self._shows_since: float | None = None  # when drawing began, while it goes on
         self._asked: dict[Half, list[Callable[[], None]]] = {"see": [], "show": [], "say": []}
         self._unsent: deque[bytes | str] = deque()
@@ -278,7 +279,7 @@ class LiveSession:
         begun = time.perf_counter()
         found: list[Seen] = []
         self._usable(lambda: found.extend(self._look(due)))
-        self._took["see"] = time.perf_counter() - begun
+        self._looks_s = max(time.perf_counter() - begun, 0.8 * self._looks_s)
         with self._ready:
             self._ready.wait_for(lambda: self._stopped or self._seen is None)
             if found:
@@ -290,7 +291,7 @@ class LiveSession:
     def _wait_until_wanted(self) -> None:
         """Where drawing is the slower half, look only as soon as is needed to be done with it: newer pictures may come."""
         if self._shows_since is not None:
-            early = self._shows_since + self._took["show"] - self._took["see"] - time.perf_counter()
+            early = self._shows_since + self._draws_s - self._looks_s - time.perf_counter()
             self._ready.wait_for(lambda: self._stopped or self._shows_since is None, timeout=max(0.0, early))
 
     def _look(self, due: _Due) -> list[Seen]:
@@ -345,7 +346,7 @@ class LiveSession:
         self._show_others(message, rgb)
         with self._ready:
             self._busy -= 1
-            self._took["show"], self._shows_since = time.perf_counter() - begun, None
+            self._draws_s, self._shows_since = min(time.perf_counter() - begun, 1.25 * self._draws_s), None
             self._ready.notify_all()
 
     def _show_others(self, message: bytes, rgb: NDArray[np.uint8]) -> None:

@@ -145,8 +145,8 @@ def guided(guide: NDArray[np.float32], alpha: NDArray[np.float32], radius: int, 
     )
     size = inverse[0][0] * rr + inverse[0][1] * rg + inverse[0][2] * rb
     size = np.where(np.abs(size) < EVEN, np.float32(1), size)
-    slope = [sum(a * b for a, b in zip(row, going_with, strict=True)) / size for row in inverse]
-    level = of_alpha - sum(a * m for a, m in zip(slope, of_colour, strict=True))
+    slope = [np.asarray(sum(a * b for a, b in zip(row, going_with, strict=True)) / size, np.float32) for row in inverse]
+    level = np.asarray(of_alpha - sum(a * m for a, m in zip(slope, of_colour, strict=True)), np.float32)
     return np.asarray(sum(mean(a) * c for a, c in zip(slope, colours, strict=True)) + mean(level), np.float32)
 
 

@@ -19,7 +19,7 @@ from perfcap.landmarks import INNER_LIPS, INNER_LIPS_LOWER, INNER_LIPS_UPPER, LI
 from runtime.records import N_FACE, Cue, Motion, Shot
 from synth.camera import VirtualCamera
 from synth.eyes import EYES, Eye, curve, opening, polygon
-from synth.glasses import Glasses, find_glasses, without
+from synth.glasses import Glasses, find_glasses, find_thick_glasses, hold, without
 from synth.mouth import Interior, MouthInterior, MouthPalette, palette_from_picture
 from synth.raster import FAR, Canvas, lay_over, rasterise
 from synth.rig import FIRST_GRID, LASHES, NECK, Character, lid_rows, smoothstep
@@ -201,6 +201,7 @@ class WarpRenderer:
         if worn is not None:
             self._glasses = Glasses(character.rgb, worn, character.camera, character.head, character.face)
             character = replace(character, rgb=self._glasses.clean, person=without(character.person, worn))
+        self._held = find_thick_glasses(character.rgb, character.landmarks) if worn is None else None
         skin = character.skin
         self._skin = skin
         grid = skin.points[FIRST_GRID:]
@@ -240,6 +241,8 @@ class WarpRenderer:
         Without `shoulders` [2, 3] metres, the body is carried along by the neck a little.
         """
         character, skin = self.character, self._skin
+        if self._held is not None:
+            face = hold(face, character.face, self._held)
         face_m = place(head, (face + skin.eased)[:N_FACE])
         face_px = character.camera.project(face_m)
         grid_m = place(head, skin.around)

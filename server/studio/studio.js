@@ -11,6 +11,7 @@ const actor = $("actor"), canvas = $("character"), paint = canvas.getContext("2d
 const FPS = 30, IN_FLIGHT = 2, FORGOTTEN_MS = 500; // a picture not answered by then was dropped
 const MEASURED = 300; // pictures that the meters tell of
 
+const MAKING = "Making "; // how the status begins while somebody is made ready
 const CHOICES = { driver: "value", intensity: "value", mirror: "checked", view: "value" }; // controls, and what of them is chosen
 
 const state = { wire: null, encoder: null, decoder: null, camera: null, microphone: null, take: null, character: null, stopPictures: null, rendered: 0, faceless: 0, takes: 0 };
@@ -93,6 +94,7 @@ async function choose(name) {
   canvas.setAttribute("aria-label", `The character ${name}`);
   keepChoices();
   if (state.wire) {
+    say(`${MAKING}${name} ready …`);
     state.wire.ask("character", name);
     return state.wire.ask("camera", $("view").value); // each character has its own
   }
@@ -121,7 +123,7 @@ function shape(inside, width, height) {
 
 async function addPicture(file) {
   if (!file) return;
-  say(`Making ${file.name} ready …`);
+  say(`${MAKING}${file.name} ready …`);
   const form = new FormData();
   form.append("picture", file);
   try {
@@ -230,6 +232,7 @@ function connect(inH264) {
   wire.onsaid = (message) => {
     if (message.type === "error") say(message.message, true);
     if (message.type === "stats") meter(message);
+    if (message.type === "cast" && $("status").textContent.startsWith(MAKING)) sayLive();
     if (message.type === "keyframe" && state.encoder) state.encoder.isKeyWanted = true;
   };
   wire.onlost = ({ code, reason, again, tries }) => {

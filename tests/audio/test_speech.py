@@ -199,6 +199,7 @@ def test_more_than_an_hour_is_refused_and_an_hour_of_it_is_not(tmp_path: Path) -
     with pytest.raises(InputError, match=r"a.wav holds 1:01:40 of sound; wanted an hour or less, or a part of it"):
         inspect_speech(path)
     assert inspect_speech(path, Fraction(100)).duration == 3600
+    assert inspect_speech(path, Fraction(199, 2)).duration == Fraction(7201, 2)  # encoders add to an hour
 
 
 def test_sound_is_read_a_little_at_a_time(tmp_path: Path) -> None:

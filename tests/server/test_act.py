@@ -59,7 +59,7 @@ def test_fps_ratio_camera_and_the_actor_beside_go_together(portrait: Path, clip:
     assert np.abs(shown.mean((0, 1)) - actor.mean((0, 1))).max() < 4
 
 
-def test_shoulders_follow_the_actors_where_that_is_asked_for(tmp_path: Path) -> None:
+def test_shoulders_follow_the_actors_where_that_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = pytest.importorskip("skimage.data", reason="scikit-image brings the face; pip install scikit-image")
     whole = np.ascontiguousarray(data.astronaut()[:400, :400])
     save_image(tmp_path / "portrait.png", whole)
@@ -74,6 +74,11 @@ def test_shoulders_follow_the_actors_where_that_is_asked_for(tmp_path: Path) -> 
         off = [np.abs(np.roll(first, i, 1)[chest] - last[chest]).mean() for i in range(40)]
         return float(np.argmin(off))
 
+    with monkeypatch.context() as nobody:
+        nobody.setattr("perfcap.body.Shoulders.find", lambda *_: None)
+        options = ActOptions(body=True, end=Fraction(2, 25))
+        tally = act(tmp_path / "portrait.png", leaning, tmp_path / "unseen.mp4", options, lambda *_: None)
+    assert tally.notes == ["the actor's shoulders are not to be seen; the character's follow its neck a little"]
     assert gone(body=True) > 22  # of the actor's 33: joints are not told to the pixel
     assert gone() < 14
     with pytest.raises(InputError, match=r"take\.npz holds a head alone; wanted a video for --body"):

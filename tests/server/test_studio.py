@@ -296,11 +296,16 @@ def test_an_actor_sees_their_character_move_with_them_and_takes_the_take_home(
         studio.shot("recording")
         studio.page.check("input[value=tall]", force=True)
         studio.wait("() => document.getElementById('character').width === 288")
+        studio.says("Recording")
         studio.sees(15)
         studio.page.click("#record")
         studio.says("ready to play and download")
         frames, sound = taken_home(studio, tmp_path)
         studio.wait("() => document.querySelector('#takes video')?.readyState >= 2")
+        if SHOTS:
+            studio.page.check("input[value=admiral]", force=True)
+            studio.wait("() => document.getElementById('character').width === 512")
+            studio.sees(5)
         studio.shot("take")
     assert len(frames) >= 15
     assert {frame.rgb.shape for frame in frames} == {(512, 512, 3)}  # whoever came on

@@ -83,7 +83,7 @@ def test_cheeks_that_a_turn_shows_are_not_smeared(hero: Character) -> None:
     def lengths(points: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.asarray(np.linalg.norm(points[edges[:, 0]] - points[edges[:, 1]], axis=1), np.float32)
 
-    most = {}
+    most: dict[str, float] = {}
     for name, face in (("as found", hero.face), ("as drawn", hero.face + skin.eased)):
         points = np.concatenate((face[:FIRST_GRID], np.zeros((FIRST_GRID - len(face), 3)), skin.around))
         then = lengths(skin.points)
@@ -91,9 +91,9 @@ def test_cheeks_that_a_turn_shows_are_not_smeared(hero: Character) -> None:
             head = hero.head.copy()
             head[:3, :3] = way @ head[:3, :3]
             longer = lengths(hero.camera.project(place(head, points))) / np.maximum(then, 0.1)
-            most[name] = max(most.get(name, 0.0), float(longer[then > 2].max()))
+            most[name] = max(most.get(name, 0.0), float(longer[then > 1].max()))
     print("the most that 20 degrees make of an edge at the contour:", {k: f"{v:.2f}" for k, v in most.items()})
-    assert most["as drawn"] < 1.8 < most["as found"]
+    assert most["as drawn"] < 2.3 < most["as found"]
 
 
 def test_a_face_is_drawn_where_its_picture_shows_it(hero: Character) -> None:

@@ -48,6 +48,12 @@ class Served:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         return httpx.request(method, self.url + path, json=json, headers=named, timeout=60)
 
+    def clear(self) -> None:
+        """Nothing was ordered that is still known."""
+        while known := self.store.tasks():
+            for task in known:
+                self.store.delete(task.id)
+
     def begin(self, progress: float) -> Claim:
         """Take up the task whose turn it is, and be so far."""
         claim = self.store.claim("test")
@@ -71,9 +77,7 @@ class Served:
 @pytest.fixture(scope="module")
 def served(one_for_all: Served) -> Served:
     """No key has been made, nothing was ordered that is still known, and nobody works on tasks but the test."""
-    while known := one_for_all.store.tasks():
-        for task in known:
-            one_for_all.store.delete(task.id)
+    one_for_all.clear()
     return one_for_all
 
 
