@@ -78,8 +78,7 @@ bench: setup
 	$(BIN)/python -m benchmarks $(ARGS)
 
 gpu: $(TRAIN_READY)
-	$(BIN)/pytest -m gpu
-	$(BIN)/python -m benchmarks.gpu $(ARGS)
+	$(BIN)/pytest -m gpu; tested=$$?; $(BIN)/python -m benchmarks.gpu $(ARGS) && exit $$tested
 
 ci: style types test
 

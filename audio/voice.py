@@ -34,6 +34,7 @@ from numpy.typing import NDArray
 from audio.phones import SILENCE, VOWELS, Phone, of_ipa, spread
 from audio.speech import read_speech, whole
 from runtime.errors import InputError
+from runtime.missing import brought_by
 from runtime.records import SAMPLE_RATE
 
 
@@ -295,7 +296,7 @@ def _espeak() -> _Espeak:
         import espeakng_loader
     except ImportError as error:
         raise InputError(
-            "this installation has no voice of its own; pip install 'understudy[voice]' adds espeak-ng (GPL), "
+            f"this installation has no voice of its own; {brought_by('espeakng-loader')} adds espeak-ng (GPL), "
             "or name another with --voice-command"
         ) from error
     return _Espeak(espeakng_loader.get_library_path(), Path(espeakng_loader.get_data_path()))

@@ -8,6 +8,7 @@ eased, counted, never dropped and never fatal.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -17,11 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from perfcap.anchors import Anchors, AnchorTracker
+from perfcap.body import Shoulders
 from perfcap.expression import ExpressionSolver, NeutralEstimator, gaze_of, normalise, template
 from perfcap.face import FaceFinder, FaceMesh
 from perfcap.head import UNIT_M, Camera, face_of, fit_head, inverse, refine_head, skull_depth, unproject
 from perfcap.iris import with_glances
-from perfcap.smooth import OneEuro, OneEuroOptions
+from perfcap.smooth import OneEuro, OneEuroOptions, hindsight
 from perfcap.texture import TextureTracker
 from runtime.errors import InputError
 from runtime.records import N_EXPRESSION, N_FACE, Motion
@@ -31,6 +33,7 @@ LEARN_FROM_ALL, LEARN_EVERY = 60, 3  # faces a neutral is learned from; then eve
 HOLD_S = 0.2  # a lost face is held this long, then eased to rest
 EASE_S = 0.5  # time constant of the easing to rest
 RETURN_S = 0.15  # a found face is blended in over this long
+SHOULDERS = OneEuroOptions(cutoff_hz=1.0, beta=3.0)  # joints shake more than landmarks, bodies are slower than faces
 
 
 class Picture(Protocol):
@@ -50,6 +53,7 @@ class Sighting:
     camera: Camera
     face: FaceMesh | None
     anchors: Anchors | None = None  # points around the face that no expression moves
+    shoulders: NDArray[np.float32] | None = None  # [2, 2] px, right and left, where they were looked for and seen
 
 
 class Chooser:
@@ -99,10 +103,17 @@ class Chooser:
 class Track:
     """Stage: pictures -> Sightings of one performer; with `texture`, their landmarks lie where the skin is."""
 
-    def __init__(self, finder: FaceFinder, choose: Chooser, texture: TextureTracker | None = None) -> None:
+    def __init__(
+        self,
+        finder: FaceFinder,
+        choose: Chooser,
+        texture: TextureTracker | None = None,
+        shoulders: Shoulders | None = None,
+    ) -> None:
         self._finder = finder
         self._choose = choose
         self._texture = texture
+        self._shoulders = shoulders
         self._anchors = AnchorTracker()
 
     def push(self, item: Picture) -> list[Sighting]:
@@ -122,7 +133,8 @@ class Track:
             if self._choose.afresh:
                 self._texture.reset()
             face = self._texture.follow(item.rgb, face)
-        return Sighting(item.time, Camera.of_picture(W, H), face, anchors)
+        shoulders = None if self._shoulders is None else self._shoulders.find(item.rgb, face)
+        return Sighting(item.time, Camera.of_picture(W, H), face, anchors, shoulders)
 
     def flush(self) -> list[Sighting]:
         return []
@@ -145,10 +157,29 @@ def stiffness(neutral: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(share, np.float32)
 
 
+@dataclass(frozen=True)
+class _Measured:
+    """A head and a face as they were measured, and smoothed by what came before."""
+
+    head: NDArray[np.float64]  # [6, 1], see `_head_vector`
+    face: NDArray[np.float32]  # [478, 3]
+    smooth_head: NDArray[np.float64]
+    smooth_face: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    """A sighting that waits for what comes next."""
+
+    item: Sighting
+    measured: _Measured | None  # None without a face
+
+
 class Perform:
     """Stage: Sightings -> Motion. Without a performer, their neutral is learned as it goes.
 
-    One that tells the face alone costs a fifth less: coefficients and gaze are 0.
+    One that tells the face alone costs a fifth less: coefficients and gaze are 0. One that looks ahead holds Motion
+    back for so long, and smooths without lag.
     """
 
     def __init__(
@@ -157,12 +188,17 @@ class Perform:
         *,
         tells: Literal["expression", "face"] = "expression",
         smooth: OneEuroOptions | None = OneEuroOptions(cutoff_hz=3.0, beta=40.0),  # noqa: B008
+        look_ahead_s: float = 0.0,
+        shoulders: NDArray[np.float32] | None = None,  # [2, 2] px, where they are before they are seen
     ) -> None:
         assert performer is not None or tells == "expression", "a neutral is learned from expressions"
+        assert smooth is not None or look_ahead_s == 0, "nothing to look ahead for"
         self._performer = performer
         self._tells = tells
         self._options = smooth
+        self._look_ahead_s = look_ahead_s
         self._solver = ExpressionSolver()
+        self._first_shoulders = shoulders
         self._reset()
 
     def _reset(self) -> None:
@@ -170,6 +206,9 @@ class Perform:
         self._n_seen = 0  # faces to learn the neutral from
         self._smooth_head = OneEuro(self._options) if self._options else None
         self._smooth_face = OneEuro(self._options) if self._options else None
+        self._waiting: deque[_Waiting] = deque()
+        self._smooth_shoulders = OneEuro(SHOULDERS) if self._options else None
+        self._shoulders = self._first_shoulders  # where they are held while they are out of sight
         self._seen: Motion | None = None  # the last one with a face in it
         self._lost_at: Fraction | None = None
         self._back_at: Fraction | None = None
@@ -185,29 +224,63 @@ class Perform:
         return normalise(self._estimator.neutral())
 
     def push(self, item: Sighting) -> list[Motion]:
-        motion = self._measure(item) if item.face is not None else self._without_face(item)
-        self._shown = motion
-        return [motion]
+        self._waiting.append(_Waiting(item, self._measure(item)))
+        ready = []
+        while self._waiting and item.time - self._waiting[0].item.time >= self._look_ahead_s:
+            ready.append(self._next())
+        return ready
 
     def flush(self) -> list[Motion]:
+        ready = [self._next() for _ in range(len(self._waiting))]
         self._reset()
-        return []
+        return ready
 
-    def _measure(self, item: Sighting) -> Motion:
-        assert item.face is not None
+    def _measure(self, item: Sighting) -> _Measured | None:
+        smooth_head, smooth_face = self._smooth_head, self._smooth_face
+        if item.face is None:
+            for smooth in (smooth_head, smooth_face):
+                if smooth is not None:
+                    smooth.reset()
+            return None
         neutral = self.neutral
         head = self._head(item, neutral)
         face = face_of(item.face.landmarks, item.camera, head, neutral)
         face += (neutral - face) * stiffness(neutral)
+        vector = _head_vector(head)
+        if smooth_head is None or smooth_face is None:
+            return _Measured(vector, face, vector, face)
+        return _Measured(vector, face, smooth_head(item.time, vector), smooth_face(item.time, face).astype(np.float32))
+
+    def _next(self) -> Motion:
+        """Motion of the first that waits, which waits no longer."""
+        first = self._waiting[0]
+        if first.measured is None:
+            motion = self._without_face(first.item)
+        else:
+            motion = self._with_face(first.item, *self._smoothed(first.measured))
+        self._waiting.popleft()
+        self._shown = motion
+        return motion
+
+    def _smoothed(self, first: _Measured) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+        """Head [6, 1] and face [478, 3] of the first that waits."""
+        if self._options is None or not self._look_ahead_s:
+            return first.smooth_head, first.smooth_face
+        heads, faces = [], []
+        for waiting in self._waiting:
+            if waiting.measured is None:
+                break
+            heads.append((waiting.item.time, waiting.measured.head))
+            faces.append((waiting.item.time, waiting.measured.face))
+        head = (first.smooth_head + hindsight(self._options, heads)) / 2
+        face = (first.smooth_face + hindsight(self._options, faces)) / 2
+        return head, face.astype(np.float32)
+
+    def _with_face(self, item: Sighting, vector: NDArray[np.float64], face: NDArray[np.float32]) -> Motion:
         if self._lost_at is not None:
             self._lost_at = None
             self._back_at = item.time
-            for smooth in (self._smooth_head, self._smooth_face):
-                if smooth is not None:
-                    smooth.reset()
-        if self._smooth_head is not None and self._smooth_face is not None:
-            head = _vector_head(self._smooth_head(item.time, _head_vector(head)))
-            face = self._smooth_face(item.time, face).astype(np.float32)
+        neutral = self.neutral
         if self._performer is None:
             if self._n_seen < LEARN_FROM_ALL or self._n_seen % LEARN_EVERY == 0:
                 self._estimator.update(face, self._solver.solve(face, None), 1.0)
@@ -215,7 +288,11 @@ class Perform:
         gaze, expression = np.zeros((2, 2), np.float32), np.zeros(N_EXPRESSION, np.float32)
         if self._tells == "expression":
             gaze, expression = gaze_of(face, neutral), self._solver.solve(face, neutral)
-        motion = Motion(time=item.time, head=head, expression=expression, gaze=gaze, face=face, confidence=1.0)
+        head = _vector_head(vector)
+        motion = Motion(
+            time=item.time, head=head, expression=expression, gaze=gaze, face=face, confidence=1.0,
+            shoulders=self._where_shoulders_are(item, head),
+        )  # fmt: skip
         self._seen = motion
         if self._back_at is not None and self._shown is not None:
             since = float(item.time - self._back_at)
@@ -240,6 +317,19 @@ class Perform:
         refined = refine_head(head, item.camera, local, anchors.now)
         self._lean = refined @ inverse(head)
         return refined
+
+    def _where_shoulders_are(self, item: Sighting, head: NDArray[np.float32]) -> NDArray[np.float32] | None:
+        """[2, 3] metres; those that are out of sight are held where they were."""
+        if item.shoulders is not None:
+            self._shoulders = item.shoulders
+            if self._smooth_shoulders is not None:
+                unit_px = item.camera.focal_px * UNIT_M / head[2, 3]
+                smoothed = self._smooth_shoulders(item.time, item.shoulders / unit_px) * unit_px
+                self._shoulders = smoothed.astype(np.float32)
+        if self._shoulders is None:
+            return None
+        ray = (self._shoulders - item.camera.centre) / np.float32(item.camera.focal_px)
+        return np.asarray(np.column_stack((ray, np.ones(2, np.float32))) * head[2, 3], np.float32)
 
     def _without_face(self, item: Sighting) -> Motion:
         self.n_faceless += 1
@@ -278,6 +368,7 @@ def blend(a: Motion, b: Motion, share: float) -> Motion:
         expression=mix(a.expression, b.expression),
         gaze=mix(a.gaze, b.gaze),
         face=mix(a.face, b.face),
+        shoulders=b.shoulders if a.shoulders is None or b.shoulders is None else mix(a.shoulders, b.shoulders),
     )
 
 

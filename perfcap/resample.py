@@ -82,6 +82,7 @@ def between(a: Motion, b: Motion, time: Fraction) -> Motion:
         gaze=mix(a.gaze, b.gaze),
         face=mix(a.face, b.face),
         confidence=a.confidence if 2 * exact < 1 else b.confidence,
+        shoulders=b.shoulders if a.shoulders is None or b.shoulders is None else mix(a.shoulders, b.shoulders),
     )
 
 

@@ -6,6 +6,7 @@ is still and what moves is followed. Knows arrays and seconds, not faces.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -51,6 +52,16 @@ class OneEuro:
 
     def reset(self) -> None:
         self._time = None
+
+
+def hindsight(
+    options: OneEuroOptions, seen: Sequence[tuple[Fraction, NDArray[np.floating[Any]]]]
+) -> NDArray[np.float64]:
+    """The first of some values [N] in time as One-Euro has it that comes to it from the last: ahead, where the other lags."""
+    smooth = OneEuro(options)
+    for time, value in reversed(seen):
+        out = smooth(-time, value)
+    return out
 
 
 def _gain(cutoff_hz: float | NDArray[np.float64], dt: float) -> NDArray[np.float64]:

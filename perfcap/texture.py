@@ -59,6 +59,10 @@ class _Reference:
     grey: NDArray[np.uint8]  # [h, w] evened out
     skin: NDArray[np.float32]  # [h, w] 0..1: what may be compared, by how much it shows
 
+    def aside(self, turn: NDArray[np.float32]) -> float:
+        """How far a head turned so is from this one's."""
+        return float(np.abs(self.turn - turn).max())
+
     @cached_property
     def pixels(self) -> NDArray[np.float32]:
         """Each pixel's own place, [h, w, 2]."""
@@ -97,14 +101,19 @@ class TextureTracker:
             if self._learns:
                 self._references.append(_reference(rgb, face, turn))
             return face
-        off = [float(np.abs(reference.turn - turn).max()) for reference in self._references]
-        nearest = self._references[int(np.argmin(off))]
-        corrected = self._corrected(nearest, rgb, face)
+        corrected = self.recognised(rgb, face)
         if corrected is None:
             return face
-        if self._learns and min(off) > ASIDE and len(self._references) < N_REFERENCES:
+        aside = min(reference.aside(turn) for reference in self._references)
+        if self._learns and aside > ASIDE and len(self._references) < N_REFERENCES:
             self._references.append(_reference(rgb, corrected, turn))
         return corrected
+
+    def recognised(self, rgb: NDArray[np.uint8], face: FaceMesh) -> FaceMesh | None:
+        """The face with its landmarks where the skin is; None where it looks like none that was seen before."""
+        turn = _turn(face)
+        nearest = min(self._references, key=lambda reference: reference.aside(turn), default=None)
+        return None if nearest is None else self._corrected(nearest, rgb, face)
 
     def _corrected(self, reference: _Reference, rgb: NDArray[np.uint8], face: FaceMesh) -> FaceMesh | None:
         """None where the face does not look like the reference's."""

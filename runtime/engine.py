@@ -14,8 +14,8 @@ from threading import Lock
 from typing import Any, Literal, get_args
 
 Tensor = Any  # torch.Tensor
-EngineName = Literal["torch", "onnx", "tensorrt"]
-Wanted = Literal["auto", "torch", "onnx", "tensorrt"]
+EngineName = Literal["torch", "compile", "onnx", "tensorrt"]
+Wanted = Literal["auto", "torch", "compile", "onnx", "tensorrt"]
 Precision = Literal["fp32", "fp16", "int8", "fp8"]
 
 ENGINES: tuple[EngineName, ...] = get_args(EngineName)

@@ -12,7 +12,7 @@ import json
 import logging
 import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Literal
 
@@ -90,8 +90,39 @@ def write(path: Path, key: Key, engine: bytes) -> None:
         partial.write_bytes(MAGIC + json.dumps(told).encode() + b"\n" + engine)
 
 
+@dataclass(frozen=True)
+class Kept:
+    """What a file holds."""
+
+    key: Key
+    engine: bytes
+    sha256: str  # that it should have
+
+    def check(self) -> None:
+        if hashlib.sha256(self.engine).hexdigest() != self.sha256:
+            raise CacheError("damaged", "its bytes are not those that were written")
+
+
 def read(path: Path, key: Key) -> bytes:
     """Raises CacheError for a file that is not this engine, OSError where it cannot be read."""
+    kept = _read(path)
+    for name, wanted in asdict(key).items():
+        other = getattr(kept.key, name)
+        if other != wanted:
+            fault: Fault = "stale" if name in ("library", "builder") else "wrong"
+            raise CacheError(fault, f"{name.replace('_', ' ')} {other}, wanted {wanted}")
+    kept.check()
+    return kept.engine
+
+
+def read_any(path: Path) -> Kept:
+    """Whatever engine a file holds. Raises CacheError for one that holds none whole, OSError where it cannot be read."""
+    kept = _read(path)
+    kept.check()
+    return kept
+
+
+def _read(path: Path) -> Kept:
     found = path.read_bytes()
     if not found.startswith(MAGIC):
         if MAGIC.startswith(found):
@@ -103,17 +134,10 @@ def read(path: Path, key: Key) -> bytes:
     try:
         told = json.loads(found[len(MAGIC) : end])
         length, digest = int(told["length"]), str(told["sha256"])
-        theirs = Key(**{name: str(told[name]) for name in asdict(key)})
+        theirs = Key(**{field.name: str(told[field.name]) for field in fields(Key)})
     except (ValueError, KeyError, TypeError) as error:
         raise CacheError("damaged", "its header cannot be read") from error
     engine = found[end + 1 :]
     if len(engine) < length:
         raise CacheError("truncated", f"{len(engine)} bytes of {length} are there")
-    for name, wanted in asdict(key).items():
-        other = getattr(theirs, name)
-        if other != wanted:
-            fault: Fault = "stale" if name in ("library", "builder") else "wrong"
-            raise CacheError(fault, f"{name.replace('_', ' ')} {other}, wanted {wanted}")
-    if len(engine) > length or hashlib.sha256(engine).hexdigest() != digest:
-        raise CacheError("damaged", "its bytes are not those that were written")
-    return engine
+    return Kept(theirs, engine, digest)

@@ -11,17 +11,25 @@ from runtime.engine import Engine, EngineError, Spec, Tensor
 TYPES = {"tensor(float)": "float32", "tensor(float16)": "float16"}
 
 
+def provider_for(device: str) -> str:
+    """What runs models on a device; raises EngineError where nothing does."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise EngineError("onnxruntime is not installed") from error
+    provider = "CUDAExecutionProvider" if device == "cuda" else "CPUExecutionProvider"
+    if provider not in onnxruntime.get_available_providers():
+        raise EngineError(f"this onnxruntime has no {provider}; wanted onnxruntime-gpu")
+    return provider
+
+
 class OnnxEngine(Engine):
     """Raises EngineError where the model cannot be run here."""
 
     def __init__(self, model: bytes, device: str = "cpu") -> None:
-        try:
-            import onnxruntime
-        except ImportError as error:
-            raise EngineError("onnxruntime is not installed") from error
-        provider = "CUDAExecutionProvider" if device == "cuda" else "CPUExecutionProvider"
-        if provider not in onnxruntime.get_available_providers():
-            raise EngineError(f"this onnxruntime has no {provider}; wanted onnxruntime-gpu")
+        provider = provider_for(device)
+        import onnxruntime
+
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0  # 0: all
         options.log_severity_level = 3  # errors; they are raised as well

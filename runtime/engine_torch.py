@@ -1,4 +1,8 @@
-"""A torch module as an engine. On a GPU its kernels are recorded once and started all together (CUDA graphs)."""
+"""A torch module as an engine. On a GPU its kernels are recorded once and started all together (CUDA graphs).
+
+It may be compiled first, which takes a minute, a C++ compiler on a CPU and Triton on a GPU; where it does not compile,
+the first call raises what torch's compiler raises.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +20,18 @@ class TorchEngine(Engine):
     """A callable that takes tensors by keyword and returns them by name."""
 
     def __init__(
-        self, network: Callable[..., Mapping[str, Tensor]], device: str, inputs: Specs, outputs: Specs
+        self,
+        network: Callable[..., Mapping[str, Tensor]],
+        device: str,
+        inputs: Specs,
+        outputs: Specs,
+        *,
+        compiled: bool = False,
     ) -> None:
         import torch
 
+        if compiled:
+            network = torch.compile(network, dynamic=False)
         self._network = network
         self._recorded: _Recording | None = None
         if device == "cuda":
@@ -28,6 +40,7 @@ class TorchEngine(Engine):
             except RuntimeError as error:  # of CUDA
                 _log.warning("kernels are not recorded, so each is started by itself: %s", str(error).split("\n")[0])
         how = "CPU" if device == "cpu" else "CUDA graphs" if self._recorded is not None else "CUDA"
+        how = f"compiled, {how}" if compiled else how
         super().__init__(f"torch {torch.__version__} ({how})", device, inputs, outputs)
 
     def _run(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

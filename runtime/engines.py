@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -22,7 +24,7 @@ class Found:
 def look(device: str | None = None) -> list[Found]:
     """Every engine, for a device, or for the best that torch has."""
     capability = None if device == "cpu" else gpu_capability()
-    return [_torch(capability), _onnx(capability), _tensorrt(capability)]
+    return [_torch(capability), _compile(capability), _onnx(capability), _tensorrt(capability)]
 
 
 def order(wanted: Wanted, device: str) -> list[EngineName]:
@@ -51,6 +53,18 @@ def _torch(capability: int | None) -> Found:
         return Found("torch", False, "torch is not installed")
     how = "on the CPU" if capability is None else f"with CUDA graphs on sm_{capability}"
     return Found("torch", True, f"torch {version('torch')} {how}")
+
+
+def _compile(capability: int | None) -> Found:
+    if find_spec("torch") is None:
+        return Found("compile", False, "torch is not installed")
+    compilers = [os.environ.get("CXX"), "g++", "clang++"] if capability is None else [os.environ.get("CC"), "gcc", "cc"]
+    compiler = next((name for name in compilers if name and shutil.which(name)), None)
+    if compiler is None:
+        return Found("compile", False, "torch compiles with a C++ compiler, and there is none")
+    if capability is not None and find_spec("triton") is None:
+        return Found("compile", False, "torch compiles for GPUs with triton, which is not installed")
+    return Found("compile", True, f"torch {version('torch')} compiles with {compiler}, a minute at the first start")
 
 
 def _onnx(capability: int | None) -> Found:

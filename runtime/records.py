@@ -60,6 +60,7 @@ class Motion:
     gaze: NDArray[np.float32]  # [2, 2], performer's left then right eye; yaw, pitch in the head's frame, radians
     face: NDArray[np.float32]  # [478, 3], pose-free, 1 = neutral distance of the outer eye corners
     confidence: float  # 1 seen, 0 not seen (then the rest is held or eased)
+    shoulders: NDArray[np.float32] | None = None  # [2, 3], right and left, camera's frame, metres, as far away as head
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -48,6 +48,7 @@ class ActOptions(TakeOptions):
     sound: Path | None = None  # sounds instead of the performance's own, on the performance's clock
     intensity: float = 3.0  # 1 to 5, how strongly the character shows what the actor does; 3 = as acted
     fps: Fraction | None = None  # pictures a second; None keeps the actor's own times
+    body: bool = False  # whether the shoulders follow the actor's too, where they are seen
     ratio: str | None = None  # the result's size, one of synth.framing.RATIOS; None keeps the picture's
     camera: tuple[str, ...] = ()  # moves over the take, like zoom:1.2
     side_by_side: bool = False  # the actor on the left of the character
@@ -117,14 +118,17 @@ def act(
         loading = beside.submit(load)
         rigged = beside.submit(load_character, character_path, options.character_face, options.ratio)
         try:
-            take = open_take(performance_path, options, tally, pictures=options.side_by_side, tells="face")
+            take = open_take(
+                performance_path, options, tally, pictures=options.side_by_side, tells="face", body=options.body
+            )
         finally:
             character = rigged.result()  # its own error comes first: it is the first thing the user named
+        moves = [parse_move(move) for move in options.camera]
+        camera = VirtualCamera(character, moves, _length(take, options)) if moves else None
+        rendering = beside.submit(loading.result(), character, camera)
+        retarget = Retarget(character, take.performer.neutral, take.moments, retargeting)
+        renderer = rendering.result()
     tally.seconds["prepare"] = time.perf_counter() - begun
-    retarget = Retarget(character, take.performer.neutral, take.moments, retargeting)
-    moves = [parse_move(move) for move in options.camera]
-    camera = VirtualCamera(character, moves, _length(take, options)) if moves else None
-    renderer = loading.result()(character, camera)
     H, W = character.rgb.shape[:2]
     actor = _Beside(take, performance_path, H) if options.side_by_side else None
     rate = options.fps or take.rate
@@ -146,6 +150,7 @@ def act(
         for shot in shots:
             yield shot, waiting.popleft()
 
+    shoulders = False  # whether any were seen
     with VideoWriter(
         output,
         W + (actor.width if actor else 0),
@@ -161,7 +166,10 @@ def act(
                 writer.write(shot.rgb if actor is None else actor.join(seen, shot.rgb), shot.time)
             tally.frames += 1
             tally.faceless += shot.cue.motion.confidence == 0
+            shoulders = shoulders or shot.cue.motion.shoulders is not None
             progress(tally.frames, n_frames)
+    if options.body and not shoulders:
+        tally.notes.append("the actor's shoulders are not to be seen; the character's follow its neck a little")
     if isinstance(renderer, DiffusionRenderer):
         tally.notes += renderer.told()
     return tally

@@ -70,6 +70,8 @@ def _health(app: FastAPI, house: House, service: Service | None) -> None:
 
 
 def _characters(app: FastAPI, house: House) -> None:
+    adding = asyncio.Lock()  # one picture at a time is made a character: others wait without a thread
+
     @app.get("/v1/characters")
     async def characters() -> list[str]:
         return house.cast.names()
@@ -89,9 +91,10 @@ def _characters(app: FastAPI, house: House) -> None:
             path = Path(folder) / f"picture{Path(picture.filename or '').suffix[:12]}"
             path.write_bytes(await picture.read())
             try:
-                name = await asyncio.to_thread(house.cast.add, path, picture.filename or "picture")
+                async with adding:
+                    name = await asyncio.to_thread(house.cast.take_in, path, picture.filename or "picture")
             except InputError as error:
-                raise HTTPException(422, str(error).replace(f"{path}", picture.filename or "the picture")) from error
+                raise HTTPException(422, str(error)) from error
         return {"name": name}
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.errors import InputError
+from runtime.foreign import seems
 from server.wire import Renderer
 
 if TYPE_CHECKING:
@@ -58,7 +59,11 @@ class Camera:
         self._is_file = not wanted.isdecimal()
         if self._is_file and not Path(wanted).is_file():
             raise InputError(f"--camera is {wanted}, which is no file; wanted the number of a camera, or a video")
+        usual = cv2.setLogLevel(0)  # what OpenCV says of a camera that is not there is said below in words
         self._capture = cv2.VideoCapture(wanted if self._is_file else int(wanted))
+        cv2.setLogLevel(usual)
+        if self._is_file and not self._capture.isOpened():
+            raise InputError(f"--camera is {wanted}, which {seems(Path(wanted)) or 'cannot be played'}; wanted a video")
         if not self._capture.isOpened():
             raise InputError(f"camera {wanted} cannot be opened; wanted one that is there and that nobody else uses")
         self._step_s = 1 / (self._capture.get(cv2.CAP_PROP_FPS) or 30) if self._is_file else 0.0

@@ -77,8 +77,8 @@ EngineOption = Annotated[
     str | None,
     typer.Option(
         "--engine",
-        help="What runs the network of --renderer diffusion: torch, onnx, tensorrt, a .onnx that understudy export wrote, "
-        "or auto, as without: the best that understudy doctor finds.",
+        help="What runs the network of --renderer diffusion: torch, compile, onnx, tensorrt, a .onnx or .engine that "
+        "understudy export wrote, or auto, as without: the best that understudy doctor finds.",
     ),
 ]
 Fps = Annotated[
@@ -174,6 +174,7 @@ def act(
     profile: Profile = None,
     start: Start = None,
     end: End = None,
+    body: Annotated[bool, typer.Option("--body", help="Let the shoulders follow the actor's too.")] = False,
     ratio: Ratio = None,
     camera: CameraMoves = None,
     fps: Fps = None,
@@ -239,7 +240,7 @@ def act(
     with asked_for():
         options = ActOptions(
             intensity=intensity, face=face, character_face=character_face, sound=sound, profile=profile, start=seconds(start), end=seconds(end),
-            ratio=ratio, camera=tuple(camera or ()), fps=rate(fps), side_by_side=side_by_side, renderer=renderer, weights=weights, steps=steps, seed=seed, force=force,
+            body=body, ratio=ratio, camera=tuple(camera or ()), fps=rate(fps), side_by_side=side_by_side, renderer=renderer, weights=weights, steps=steps, seed=seed, force=force,
             prompt=prompt, segment=segment, overlap=overlap, area=area, offload=offload, quantize=quantize, engine=engine,
         )  # fmt: skip
     with Report("act", quiet=quiet, json=json) as report:
@@ -776,7 +777,12 @@ def live(
 
 @app.command()
 def batch(
-    manifest: Annotated[Path, typer.Argument(help="Rows of act, dub and capture jobs: a .csv or .jsonl.")],
+    manifest: Annotated[
+        Path,
+        typer.Argument(
+            help="Rows of act, dub and capture jobs, a .csv or .jsonl. Columns: command, output, the command's arguments (character and performance, clip, video) and options."
+        ),
+    ],
     workers: Annotated[int, typer.Option(help="Rows worked on at once.")] = 1,
     report: Annotated[
         Path | None, typer.Option(help="What became of each row: a .csv or .json; MANIFEST.report.csv without it.")

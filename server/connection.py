@@ -14,11 +14,11 @@ from fastapi import HTTPException, WebSocket, WebSocketDisconnect
 
 from runtime.errors import InputError
 from server.house import Held, House, call, close
-from server.live import Watcher
+from server.live import LiveSession, Watcher
 from server.performing import Seeing, Showing
 from server.speaking import SpeakingSession
 from server.wire import VERSION, Close, Control, Hello, WireError, as_renderer, read_control, read_hello, say, unpack
-from synth.camera import parse_move
+from synth.camera import Move, parse_move
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +37,55 @@ class _Rate:
         self.at = now
         self.left -= n
         return self.left >= 0
+
+
+SLOW = ("character", "renderer", "camera")  # what takes as long as many pictures
+
+
+class _Changes:
+    """What takes long to make ready, one at a time while pictures go on; of each kind the last that was asked for."""
+
+    def __init__(self, house: House, held: Held) -> None:
+        self._house, self._held = house, held
+        self._wanted: dict[str, Control] = {}
+        self._something = asyncio.Event()
+
+    def want(self, control: Control) -> None:
+        """Raises InputError for a camera's moves that are none."""
+        if control.action == "camera":
+            _moves(control)
+        self._wanted.pop(control.action, None)
+        self._wanted[control.action] = control
+        self._something.set()
+
+    async def make(self) -> None:
+        """Until cancelled. An error of our own fails the session."""
+        while True:
+            await self._something.wait()
+            self._something.clear()
+            while self._wanted:
+                control = self._wanted.pop(next(iter(self._wanted)))
+                try:
+                    await self._change(control)
+                except InputError as error:
+                    self._held.session.refuse(error)
+                except Exception:
+                    log.exception("a change of a live session failed")
+                    self._held.session.fail()
+
+    async def _change(self, control: Control) -> None:
+        house, held = self._house, self._held
+        if control.action == "character":
+            await house.recast(held, str(control.value), held.renderer)
+        elif control.action == "renderer":
+            await house.recast(held, held.character, as_renderer(control.value))
+        else:
+            view = await asyncio.to_thread(held.showing.look, _moves(control))
+            held.session.ask_showing(lambda s: s.go(view))
+
+
+def _moves(control: Control) -> tuple[Move, ...]:
+    return tuple(parse_move(move) for move in str(control.value).split())
 
 
 async def live(socket: WebSocket, house: House) -> None:
@@ -80,23 +129,24 @@ async def _text(socket: WebSocket) -> str:
 
 async def _perform(socket: WebSocket, house: House, hello: Hello) -> None:
     held = await house.join(hello, hello.session or secrets.token_urlsafe(9), socket)
-    writer: asyncio.Task[None] | None = None
+    changes = _Changes(house, held)
+    beside: list[asyncio.Task[None]] = []
     for_good = True
     try:
-        H, W = held.session.showing.character.rgb.shape[:2]
+        H, W = held.showing.character.rgb.shape[:2]
         await socket.send_text(
             say("ready", version=VERSION, session=held.key, character=held.character, renderer=held.renderer, width=W, height=H)
         )  # fmt: skip
-        writer = asyncio.create_task(_write(socket, held))
-        for_good = await _read(socket, house, held) == 1000  # a page that is loaded again says 1001
+        beside = [asyncio.create_task(task) for task in (_write(socket, held), changes.make())]
+        for_good = await _read(socket, house, held, changes) == 1000  # a page that is loaded again says 1001
     except (WebSocketDisconnect, asyncio.TimeoutError):
         for_good = False
         raise
     finally:
-        if writer is not None:
-            writer.cancel()
+        for task in beside:
+            task.cancel()
             with contextlib.suppress(asyncio.CancelledError, Exception):
-                await writer
+                await task
         await house.leave(held, socket, for_good=for_good)
 
 
@@ -114,7 +164,7 @@ async def _write(socket: WebSocket, held: Held) -> None:
     await close(socket, Close.INTERNAL, "the session failed; the server's log says why")
 
 
-async def _read(socket: WebSocket, house: House, held: Held) -> int:
+async def _read(socket: WebSocket, house: House, held: Held, changes: _Changes) -> int:
     """Take in what a client says until it goes; the code it closed with."""
     limits = house.limits
     messages, weight = _Rate(limits.messages), _Rate(limits.bytes)
@@ -132,26 +182,21 @@ async def _read(socket: WebSocket, house: House, held: Held) -> int:
             if data is not None:
                 held.session.push(unpack(data))
             elif text is not None:
-                await _obey(read_control(text), house, held)
+                _obey(read_control(text), held.session, changes)
         except InputError as error:
             held.session.refuse(error)
 
 
-async def _obey(control: Control, house: House, held: Held) -> None:
-    session, value = held.session, control.value
-    if control.action == "stats":
+def _obey(control: Control, session: LiveSession, changes: _Changes) -> None:
+    value = control.value
+    if control.action in SLOW:
+        changes.want(control)
+    elif control.action == "stats":
         session.send_stats()
     elif control.action == "pause":
         session.paused = bool(value)
     elif control.action == "keyframe":
         session.begin_anew()
-    elif control.action == "character":
-        await house.recast(held, str(value), held.renderer)
-    elif control.action == "renderer":
-        await house.recast(held, held.character, as_renderer(value))
-    elif control.action == "camera":
-        view = await asyncio.to_thread(session.showing.look, tuple(parse_move(m) for m in str(value).split()))
-        session.ask_showing(lambda s: s.go(view))
     elif control.action == "calibrate":
         session.ask_seeing(Seeing.calibrate)
     elif control.action == "reset":

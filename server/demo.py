@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from perfcap.written import Agreement, Script, agreement, demonstration
 from runtime.errors import InputError
 from runtime.image import load_image, save_image
+from runtime.missing import missing
 from runtime.output import check_output
 from runtime.records import Cue, Motion
 from runtime.video import VideoReader, VideoWriter
@@ -56,9 +57,7 @@ class Portrait:
 
         spec = find_spec(self.package)
         if spec is None or spec.origin is None:
-            raise InputError(
-                f"the demo shows {self.title} out of {self.distribution}, which is not installed; wanted: pip install {self.distribution}"
-            )
+            raise missing(f"the demo shows {self.title} and", self.distribution)
         rgb = load_image(Path(spec.origin).parent / self.path)
         left, top, side = self.square
         part = rgb[top : top + side, left : left + side]

@@ -18,6 +18,7 @@ import numpy as np
 
 from runtime.engine import EngineName
 from runtime.engines import gpu_capability, look, order
+from runtime.missing import brought_by
 
 PACKAGES = ("av", "mediapipe", "numba", "numpy", "opencv-contrib-python-headless", "pillow", "rich", "scipy", "typer")
 OPTIONAL = ("matplotlib", "scikit-image")  # the demo's portraits
@@ -124,7 +125,7 @@ def _packages() -> Iterator[Check]:
         try:
             yield Check(name, True, version(name), False)
         except PackageNotFoundError:
-            yield Check(name, False, "not installed", False, f"pip install {name}, for understudy demo")
+            yield Check(name, False, "not installed", False, f"{brought_by(name)}, for understudy demo")
 
 
 def _encoders() -> Iterator[Check]:
@@ -187,9 +188,11 @@ def _face_mesh() -> str:
 
 
 def _matte() -> str:
+    from perfcap.face import FaceMesh
     from synth.matte import person_alpha
 
-    person_alpha(np.full((256, 256, 3), 128, np.uint8), np.array((96, 96, 160, 160), np.float32))
+    corners = np.array(((96, 96, 0), (160, 96, 0), (160, 160, 0), (96, 160, 0)), np.float32)
+    person_alpha(np.full((256, 256, 3), 128, np.uint8), FaceMesh(corners))
     return "runs"
 
 
@@ -213,16 +216,14 @@ def _weights() -> str:
 def _accelerators() -> Iterator[Check]:
     """Nothing here is needed; what is missing only makes later renderers slower or unavailable."""
     if find_spec("torch") is None:
-        yield Check(
-            "torch", False, "not installed", False, "pip install torch, for training and the diffusion renderer"
-        )
+        told = f"{brought_by('torch')}, for training and --renderer diffusion"
+        yield Check("torch", False, "not installed", False, told)
     else:
         yield _optional("torch", _torch, "reinstall torch")
         yield _optional("CUDA", _cuda, "needs an NVIDIA GPU, its driver and a CUDA build of torch")
     for package, renderer in (("diffusers", "diffusion"), ("transformers", "wan-animate")):
         if find_spec(package) is None:
-            remedy = f"make {renderer}, or pip install '.[{renderer}]' in the checkout, for --renderer {renderer}"
-            yield Check(package, False, "not installed", False, remedy)
+            yield Check(package, False, "not installed", False, f"{brought_by(package)}, for --renderer {renderer}")
         else:
             yield _optional(package, lambda package=package: _imported(package), f"reinstall {package}")  # type: ignore[misc]
     yield from _engines()
@@ -230,6 +231,7 @@ def _accelerators() -> Iterator[Check]:
 
 ENGINE_REMEDIES: dict[EngineName, str] = {
     "torch": "make diffusion, for --renderer diffusion",
+    "compile": "install g++, for --engine compile; on a GPU triton, which torch brings",
     "onnx": "make diffusion, for --engine onnx and understudy export",
     "tensorrt": "make tensorrt where an NVIDIA GPU is; tensorrt itself for a data centre's",
 }
@@ -251,16 +253,14 @@ def _engines() -> Iterator[Check]:
 
 def _speakers() -> Iterator[Check]:
     """Nothing here is needed: recordings are dubbed without."""
-    for name, package, part, extra in (
-        ("espeak-ng", "espeakng_loader", _espeak, "voice"),
-        ("pocketsphinx", "pocketsphinx", lambda: version("pocketsphinx"), "align"),
+    for name, package, part, purpose in (
+        ("espeak-ng", "espeakng-loader", _espeak, "for texts and for transcripts of any language"),
+        ("pocketsphinx", "pocketsphinx", lambda: version("pocketsphinx"), "for English transcripts"),
     ):
-        remedy = f"pip install 'understudy[{extra}]'"
-        if find_spec(package) is None:
-            purpose = "for texts and for transcripts of any language" if extra == "voice" else "for English transcripts"
-            yield Check(name, False, "not installed", False, f"{remedy}, {purpose}")
+        if find_spec(package.replace("-", "_")) is None:
+            yield Check(name, False, "not installed", False, f"{brought_by(package)}, {purpose}")
         else:
-            yield _optional(name, part, remedy)
+            yield _optional(name, part, f"reinstall {package}")
 
 
 def _espeak() -> str:

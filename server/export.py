@@ -26,6 +26,7 @@ from runtime.engine_onnx import OnnxEngine
 from runtime.engine_tensorrt import RTX, build, load, module_for
 from runtime.errors import InputError
 from runtime.image import save_image
+from runtime.missing import missing
 from runtime.output import check_output, whole_file
 from runtime.records import Cue
 from server.character import load_character
@@ -99,9 +100,9 @@ class ExportOptions:
 
 def export(output: Path, options: ExportOptions, progress: Progress) -> Tally:
     """Write the network into a folder; returns how far what was written is from torch."""
-    missing = [name for name in ("torch", "diffusers") if find_spec(name) is None]
-    if missing:
-        raise InputError(f"exporting needs {' and '.join(missing)}; wanted pip install understudy[diffusion,engines]")
+    lacking = [name for name in ("torch", "diffusers") if find_spec(name) is None]
+    if lacking:
+        raise missing("exporting", *lacking)
     try:
         return _Exporting(output, options, progress).run()
     except EngineError as error:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import hashlib
 import logging
 from collections.abc import Callable, Coroutine
@@ -29,7 +30,7 @@ from server.metrics import Histogram, exposition
 from server.painting import Painting
 from server.performing import Seeing, Showing
 from server.speaking import SpeakingSession
-from server.wire import Close, Driver, Hello, Renderer, WireError
+from server.wire import Close, Driver, Hello, Renderer, WireError, say
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +58,7 @@ class Held:
     driver: Driver
     renderer: Renderer
     session: LiveSession
+    showing: Showing  # the newest, which the session goes over to before its next picture
     finder: MediaPipeFaces | None
     something: asyncio.Event  # there is something to send
     socket: WebSocket | None = None
@@ -98,6 +100,9 @@ class House:
 
     async def join(self, hello: Hello, key: str, socket: WebSocket) -> Held:
         """The session that was asked for: one that is here, or a new one. Raises InputError and WireError."""
+        if hello.character is not None or key not in self.live:
+            # Slow where it is not ready, and whoever joins meanwhile is not to wait for it.
+            await asyncio.to_thread(self.cast.character, hello.character or self.cast.names()[0])
         async with self.joining:
             held = self.live.get(key)
             if held is not None and (held.session.failed or held.driver != hello.driver):
@@ -117,7 +122,7 @@ class House:
         loop, something = asyncio.get_running_loop(), asyncio.Event()
         showing = await asyncio.to_thread(self.showing, name, renderer)
         session, finder = await asyncio.to_thread(self._session, hello, key, showing, lambda: call(loop, something))
-        held = self.live[key] = Held(key, name, hello.driver, renderer, session, finder, something)
+        held = self.live[key] = Held(key, name, hello.driver, renderer, session, showing, finder, something)
         self.newest = key
         self.n_sessions += 1
         log.info("a session begins", extra={"session": held.label})
@@ -167,11 +172,15 @@ class House:
         with contextlib.suppress(InputError):
             showing = self.showing(self.cast.names()[0], self.renderer)
             showing.draw(replace(_REST, head=showing.character.head, face=showing.character.face))
+        gc.freeze()  # what is loaded stays: looking through it all again would hold up every thread for .1 s
 
     async def recast(self, held: Held, name: str, renderer: Renderer) -> None:
         """Let another character go on, or another renderer draw it; raises InputError."""
-        held.session.cast(await asyncio.to_thread(self.showing, name, renderer))
+        held.showing = await asyncio.to_thread(self.showing, name, renderer)
+        held.session.cast(held.showing)
         held.character, held.renderer = name, renderer
+        H, W = held.showing.character.rgb.shape[:2]
+        held.session.send(say("cast", character=name, renderer=renderer, width=W, height=H))
 
     async def _take_up(self, held: Held, hello: Hello) -> None:
         if held.forget is not None:

@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 
 WAITING = 2  # pictures that wait to be performed
 UNSENT = 6  # pictures that wait to be sent
+UNDRAWN_S = 10.0  # how long drawing is taken to last until a picture was drawn
 ASK_EVERY = 15  # pictures that hang on one that never came, until a key frame is asked for again
 Half = Literal["see", "show", "say"]
 UNREAD = 600  # pieces of sound and words that wait, from which on nobody reads any more: 24 s
@@ -121,6 +122,8 @@ class LiveSession:
         self._ready = threading.Condition()
         self._pictures: deque[_Due] = deque()
         self._seen: _Due | None = None  # handed over from one thread to the other
+        self._looks_s, self._draws_s = 0.0, UNDRAWN_S  # for a picture, rather too long and rather too short
+        self._shows_since: float | None = None  # when drawing began, while it goes on
         self._asked: dict[Half, list[Callable[[], None]]] = {"see": [], "show": [], "say": []}
         self._unsent: deque[bytes | str] = deque()
         self._stopped = False
@@ -198,8 +201,7 @@ class LiveSession:
                 self.stats.dropped += len(pictures)
             elif len(self._unsent) - len(pictures) > UNREAD:
                 self._unsent.clear()
-                self.failed = self._stopped = True
-                self._ready.notify_all()
+                self.fail()
         self.wake()
 
     def take(self) -> list[bytes | str]:
@@ -219,6 +221,13 @@ class LiveSession:
         with self._ready:
             self.paused = True
             self._ready.wait_for(lambda: not self._pictures and not self._busy, timeout=within_s)
+
+    def fail(self) -> None:
+        """An error of our own: whoever sends is to say so."""
+        with self._ready:
+            self.failed = self._stopped = True
+            self._ready.notify_all()
+        self.wake()
 
     def close(self) -> None:
         """Stop both threads. Raises nothing; may be called twice."""
@@ -243,10 +252,7 @@ class LiveSession:
                 step()
         except Exception:
             log.exception("a live session failed")
-            with self._ready:
-                self.failed = self._stopped = True
-                self._ready.notify_all()
-            self.wake()
+            self.fail()
 
     def _usable(self, action: Callable[[], None]) -> bool:
         """Do something with what a client sent; False, and the client is told, where that is no good."""
@@ -265,12 +271,15 @@ class LiveSession:
     def _see(self) -> None:
         with self._ready:
             self._ready.wait_for(lambda: self._stopped or self._pictures or self._asked["see"])
+            self._wait_until_wanted()
             if self._stopped or not self._pictures:
                 return
             due = self._pictures.popleft()
             self._busy += 1
+        begun = time.perf_counter()
         found: list[Seen] = []
         self._usable(lambda: found.extend(self._look(due)))
+        self._looks_s = max(time.perf_counter() - begun, 0.8 * self._looks_s)
         with self._ready:
             self._ready.wait_for(lambda: self._stopped or self._seen is None)
             if found:
@@ -278,6 +287,12 @@ class LiveSession:
             else:
                 self._busy -= 1
             self._ready.notify_all()
+
+    def _wait_until_wanted(self) -> None:
+        """Where drawing is the slower half, look only as soon as is needed to be done with it: newer pictures may come."""
+        if self._shows_since is not None:
+            early = self._shows_since + self._draws_s - self._looks_s - time.perf_counter()
+            self._ready.wait_for(lambda: self._stopped or self._shows_since is None, timeout=max(0.0, early))
 
     def _look(self, due: _Due) -> list[Seen]:
         self._stages["wait"].observe(time.perf_counter() - due.since)
@@ -316,6 +331,7 @@ class LiveSession:
             if self._stopped or due is None:
                 return
             self._seen = None
+            begun = self._shows_since = time.perf_counter()
             self._ready.notify_all()
         assert due.seen is not None
         with self._timed("show"):
@@ -330,6 +346,7 @@ class LiveSession:
         self._show_others(message, rgb)
         with self._ready:
             self._busy -= 1
+            self._draws_s, self._shows_since = min(time.perf_counter() - begun, 1.25 * self._draws_s), None
             self._ready.notify_all()
 
     def _show_others(self, message: bytes, rgb: NDArray[np.uint8]) -> None:

@@ -92,6 +92,7 @@ def _want_plain(clip: Path, options: ActOptions) -> None:
     """Raise for what only a picture can be asked for."""
     asked = {
         "--camera": bool(options.camera), "--fps": options.fps is not None, "--side-by-side": options.side_by_side,
+        "--body": options.body,
         f"--renderer {options.renderer}": options.renderer != "warp",
     }  # fmt: skip
     for name, is_asked in asked.items():

@@ -189,7 +189,8 @@ def listen(host: str, port: int) -> socket.socket:
     """A socket that listens; raises InputError where the address cannot be had."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        listening = socket.socket(family, socket.SOCK_STREAM)
+        # Told that it is TCP, asyncio sends each picture at once; else it waits for the word that the last has come.
+        listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, port))
         listening.listen(128)  # who connects before the application is ready waits

@@ -12,7 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import islice, repeat
@@ -23,6 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.performer import PerformerProfile, ToRange
+from perfcap import refine
+from perfcap.body import Shoulders
 from perfcap.capture import Chooser, Perform, Performer, Sighting, Track, survey
 from perfcap.face import FaceMesh, MediaPipeFaces
 from perfcap.head import Camera
@@ -36,8 +38,13 @@ T = TypeVar("T")
 DONE: Any = object()
 
 AHEAD = 100  # frames captured before the first is handed on, to know the performer by
+NEXT = 3  # of those, how many frames on another is looked at that is not much the same
+LOOK_AHEAD_S = 0.1  # that smoothing sees of what comes next
 SAMPLED = 40  # key frames looked at from the rest of the clip
+ELSEWHERE = 24  # pictures looked at outside of the wanted stretch, so that a grin cut out of a take is not its neutral
+ELSEWHERE_S = Fraction(1, 4)  # between them, at least
 N_CROWD = 4  # faces looked for when the user chooses among several
+EXPORTS = (".csv", ".bvh", ".glb")  # of `perfcap.export`, which nothing reads back
 INDEXED = (".mp4", ".m4v", ".mov", ".mkv", ".webm")  # kinds of file that say themselves how long pictures last
 RIVAL = 0.5  # of the largest face: one at least so large might be the performer as well
 
@@ -144,20 +151,26 @@ def open_take(
     *,
     pictures: bool = False,
     tells: Literal["expression", "face"] = "expression",
+    body: bool = False,
 ) -> Take:
     """A performance from a video or a captured `.npz`; its times count from `options.start`.
 
-    One that tells the face alone costs less; where a profile ranges expressions, they are told all the same.
+    One that tells the face alone costs less; where a profile ranges expressions, they are told all the same. With
+    `body`, the performer's shoulders are looked for too.
     """
     profile = PerformerProfile.load(options.profile) if options.profile is not None else None
     with tally.during("survey"):
+        if path.suffix.lower() in EXPORTS and path.exists():
+            raise InputError(f"{path} is written for other programs; wanted a video, or the capture's .npz")
         if path.suffix.lower() == ".npz":
             if options.face is not None:
                 raise InputError(f"{path} holds one performer; wanted a video for --face {options.face}")
             if profile is not None:
                 raise InputError(f"{path} is captured already; wanted a video for --profile {options.profile}")
+            if body:
+                raise InputError(f"{path} holds a head alone; wanted a video for --body")
             return _from_file(path, options)
-        return _from_video(path, options, tally, profile, pictures, tells if profile is None else "expression")
+        return _from_video(path, options, tally, profile, pictures, tells if profile is None else "expression", body)
 
 
 def _from_file(path: Path, options: TakeOptions) -> Take:
@@ -199,11 +212,14 @@ def _from_video(
     profile: PerformerProfile | None,
     pictures: bool,
     tells: Literal["expression", "face"],
+    body: bool,
 ) -> Take:
     reader = VideoReader(path, options.start, options.end, pixels="stored")
+    threading.Thread(target=refine.ready, name="load").start()  # wanted when the start of the clip has been seen
     finder = MediaPipeFaces(n_faces=1 if options.face is None else N_CROWD)
     texture = TextureTracker()
-    track = Track(finder, Chooser(options.face or "largest"), texture)
+    shoulders = Shoulders() if body else None
+    track = Track(finder, Chooser(options.face or "largest"), texture, shoulders)
 
     def found() -> Iterator[tuple[Frame, list[FaceMesh]]]:
         for frame in ahead(tally.timed("decode", reader), 4):
@@ -212,7 +228,7 @@ def _from_video(
             yield frame, faces
 
     def sightings() -> Iterator[Sighting]:
-        with reader, closing(finder):
+        with reader, closing(finder), closing(shoulders) if shoulders is not None else nullcontext():
             shown: Fraction | None = None
             for frame, faces in ahead(found(), 2):
                 with tally.during("capture"):
@@ -227,7 +243,7 @@ def _from_video(
     if not first:
         raise InputError(f"{path} has no picture in the wanted stretch; wanted one frame or more")
     crowd = _Crowd(path)
-    later = _sample(path, options, crowd, texture.frozen(), after=first[-1].time if len(first) == AHEAD else None)
+    later = _sample(path, options, crowd, texture.frozen(), body, after=first[-1].time if len(first) == AHEAD else None)
     known = [s for s in [*first, *later] if s.face is not None]
     if not known:  # read on until somebody is seen; without pictures that takes little memory
         for sighting in stream:
@@ -245,17 +261,22 @@ def _from_video(
     if options.face is None:
         crowd.look(known[0].time)
         crowd.want_one()
-    performer = survey(known) if profile is None else Performer(profile.neutral)
+    if profile is None:
+        performer = survey([*known, *_elsewhere(path, options, texture.frozen(), reader.duration)])
+    else:
+        performer = Performer(profile.neutral)
     measured = Perform(performer, tells=tells, smooth=None)
-    moments = [m for s in known for m in measured.push(s)]
+    moments = [m for s in [*known[:AHEAD:NEXT], *known[AHEAD:]] for m in measured.push(s)]
     start = options.start or Fraction(0)
 
     def perform() -> Iterator[Motion]:
-        stage = Perform(performer, tells=tells)
+        shoulders = next((s.shoulders for s in known if s.shoulders is not None), None)
+        stage = Perform(performer, tells=tells, look_ahead_s=LOOK_AHEAD_S, shoulders=shoulders)
         while first:
             yield from stage.push(first.popleft())
         for sighting in stream:
             yield from stage.push(sighting)
+        yield from stage.flush()
 
     in_range = [] if profile is None else [ToRange(profile)]
     for stage in in_range:
@@ -337,12 +358,43 @@ class _Crowd:
 
 
 def _sample(
-    path: Path, options: TakeOptions, crowd: _Crowd, texture: TextureTracker, after: Fraction | None
+    path: Path, options: TakeOptions, crowd: _Crowd, texture: TextureTracker, body: bool, after: Fraction | None
 ) -> list[Sighting]:
     """Key frames spread over what comes after the start of a clip."""
     if after is None:
         return []
     times = [t for t in keyframe_times(path) if t > after and (options.end is None or t < options.end)]
     times = [times[i] for i in np.linspace(0, len(times) - 1, min(SAMPLED, len(times))).astype(int)] if times else []
-    track = Track(crowd, Chooser(options.face or "largest"), texture)
+    shoulders = Shoulders(still=True) if body else None
+    track = Track(crowd, Chooser(options.face or "largest"), texture, shoulders)
     return [sighting for frame in read_at(path, times) for sighting in track.push(frame)]
+
+
+def _elsewhere(
+    path: Path, options: TakeOptions, texture: TextureTracker, duration: Fraction | None
+) -> Iterator[Sighting]:
+    """The same face outside of the wanted stretch: some moments of it, if only a stretch is wanted.
+
+    From each key frame on, and from where the stretch ends, since getting farther into a clip takes long.
+    """
+    start, end = options.start or Fraction(0), options.end
+    if options.start is None and (end is None or (duration is not None and end >= duration)):
+        return
+    begins = [t for t in keyframe_times(path) if t < start or (end is not None and t > end)]
+    begins = sorted([*begins, end] if end is not None else begins)
+    begins = [begins[i] for i in np.linspace(0, len(begins) - 1, min(ELSEWHERE, len(begins))).astype(int)]
+    each = -(-ELSEWHERE // max(len(begins), 1))
+    with closing(MediaPipeFaces(still=True, n_faces=1 if options.face is None else N_CROWD)) as finder:
+        for begin in begins:
+            choose = Chooser(options.face or "largest")
+            last = begin + ELSEWHERE_S * each
+            wanted = begin
+            with VideoReader(path, begin, min(last, start) if begin < start else last, pixels="stored") as reader:
+                for frame in reader:
+                    if frame.time < wanted:
+                        continue
+                    wanted = frame.time + ELSEWHERE_S
+                    face = choose(finder.find(frame.rgb))
+                    known = None if face is None else texture.recognised(frame.rgb, face)
+                    if known is not None:
+                        yield Sighting(frame.time, Camera.of_picture(*frame.rgb.shape[1::-1]), known)

@@ -20,6 +20,7 @@ import synth.character
 from perfcap.expression import template
 from perfcap.face import FaceMesh, MediaPipeFaces
 from runtime.errors import InputError
+from runtime.missing import missing
 from runtime.records import Motion
 from server.character import own_weights
 from server.take import Take, TakeOptions, Tally, open_take
@@ -45,9 +46,9 @@ FIRST_LOOKED_AT = 40  # frames looked through for one that shows the face
 
 
 def need_torch() -> None:
-    missing = [name for name in ("torch", "diffusers") if find_spec(name) is None]
-    if missing:
-        raise InputError(f"training needs {' and '.join(missing)}; wanted pip install understudy[train,diffusion]")
+    lacking = [name for name in ("torch", "diffusers") if find_spec(name) is None]
+    if lacking:
+        raise missing("training", *lacking)
 
 
 def train_base(data: Path, output: Path, weights: str | None, options: TrainOptions, progress: Progress) -> Tally:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.errors import InputError
+from runtime.missing import missing
 
 log = logging.getLogger(__name__)
 
@@ -34,9 +35,7 @@ class CameraOut:
         try:
             import pyvirtualcam
         except ImportError as error:
-            raise InputError(
-                "--virtual-camera needs pyvirtualcam, which is not installed; wanted: pip install pyvirtualcam"
-            ) from error
+            raise missing("--virtual-camera", "pyvirtualcam") from error
         try:
             self._camera: Any = pyvirtualcam.Camera(width=form.width, height=form.height, fps=form.fps)
         except RuntimeError as error:

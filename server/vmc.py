@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.errors import InputError
+from runtime.missing import missing
 from runtime.records import ARKIT_INDEX, ARKIT_NAMES, Motion
 
 PORT = 39539  # of whoever draws, unless told otherwise
@@ -27,7 +28,7 @@ class VmcSender:
         try:
             from pythonosc.osc_bundle_builder import IMMEDIATELY, OscBundleBuilder
         except ImportError as error:
-            raise InputError("VMC needs python-osc, which is not installed; wanted: pip install python-osc") from error
+            raise missing("VMC", "python-osc") from error
         host, _, port = to.rpartition(":") if ":" in to else (to, "", str(PORT))
         if not host or not port.isdecimal() or not 0 < int(port) < 65536:
             raise InputError(f"--vmc is {to!r}; wanted HOST or HOST:PORT, like 127.0.0.1:{PORT}")

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from perfcap.head import UNIT_M, place
 from runtime.errors import InputError
 from runtime.records import N_FACE, Motion, Shot
-from synth.outpaint import without_person
 from synth.rig import Character
 
 MoveKind = Literal["zoom", "pan", "tilt", "dolly", "orbit"]
@@ -86,7 +85,7 @@ class VirtualCamera:
         face = character.landmarks[:N_FACE, :2]
         self._middle = ((face.min(0) + face.max(0)) / 2).astype(np.float64)
         self._behind = character.behind  # as drawn by the renderer
-        self._plate = _plate(character) if self._layered else character.behind
+        self._plate = character.plate if self._layered else character.behind
         self._tighter, self._slip = 1.0, np.zeros(2)
         self._tighten(character.alpha)
 
@@ -175,15 +174,6 @@ class VirtualCamera:
 
 
 STILL = np.array(((1.0, 0, 0), (0, 1.0, 0)))
-
-
-def _plate(character: Character) -> NDArray[np.uint8]:
-    """What is behind the person [H, W, 3], good enough to be seen."""
-    import cv2
-
-    reach = max(3, round(character.unit_px / 12)) | 1
-    person = cv2.dilate(character.alpha, np.ones((reach, reach), np.uint8)) > 0.02
-    return without_person(character.rgb, person)
 
 
 def _corners(affine: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -20,6 +20,7 @@ from synth.raster import Canvas
 from synth.warp import WarpRenderer
 
 TILE = 4  # px a side: most triangles are smaller
+OUTSIDE = 4096  # places for what hits nothing: at a single one all threads of a GPU would queue
 SUBPIXELS = 32  # that OpenCV's remap tells apart
 
 
@@ -58,10 +59,11 @@ def rasterise(target: Tensor, depth: Tensor, triangles: Tensor, H: int, W: int) 
     z = a + (b - a) * share[..., 0] + (c - a) * share[..., 1]
     packed = (z.view(torch.int32).long() << 32) | kept[owner][:, None]
     nothing = torch.iinfo(torch.int64).max
-    nearest = torch.full((H * W + 1,), nothing, device=target.device)  # the last is for what is outside
-    at = torch.where(inside, y * W + x, H * W)
+    nearest = torch.full((H * W + OUTSIDE,), nothing, device=target.device)
+    beyond = H * W + torch.arange(len(owner), device=target.device)[:, None] % OUTSIDE
+    at = torch.where(inside, y * W + x, beyond)
     nearest.scatter_reduce_(0, at.flatten(), packed.flatten(), "amin")
-    found = nearest[:-1].reshape(H, W)
+    found = nearest[: H * W].reshape(H, W)
     triangle = torch.where(found < nothing, found & 0xFFFFFFFF, -1)
     yy, xx = torch.meshgrid(torch.arange(H, device=target.device), torch.arange(W, device=target.device), indexing="ij")
     hit = torch.cat((target, depth[:, None]), 1)[triangles[triangle.clamp(min=0)]]  # [H, W, 3, 3]
@@ -133,7 +135,7 @@ class DeviceWarp:
 
     def draw(self, motion: Motion) -> DeviceDrawn:
         warp, part = self._warp, self._part
-        target, depth = warp.vertices(motion.head, motion.face)
+        target, depth = warp.vertices(motion.head, motion.face, motion.shoulders)
         over = self._person(self._sent(target - self._corner), self._sent(depth))
         rgb, opacity = self._bare.clone(), self._around.clone()
         alpha, under = over[..., 3:].int(), rgb[part].int()

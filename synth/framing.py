@@ -73,7 +73,7 @@ def frame(rgb: NDArray[np.uint8], landmarks: NDArray[np.float32], ratio: str) ->
     rgb = np.ascontiguousarray(rgb[line.top : H - line.bottom, line.left : W - line.right])
     landmarks = landmarks - np.array((line.left, line.top, 0), np.float32)
     H, W = rgb.shape[:2]
-    alpha = person_alpha(rgb, FaceMesh(landmarks).box)
+    alpha = person_alpha(rgb, FaceMesh(landmarks))
     window = choose_window(alpha, landmarks, size)
     scale = size.height / window.height
     # What the picture has of the window, and how large that is in the frame.

@@ -35,6 +35,11 @@ N_ANGLES, N_RADII = 96, 56
 BEND = 2.5  # grey levels that a rim's radius may cost for one step aside
 BELOW = 0.3  # sine of the angles that count as below an eye
 SURE = (1.2, 2.75)  # a rim's weakest fifth below the eye over the median around: of each eye, and of both together
+THICK = 40.0  # grey levels by which the weakest fifth of thick rims stands out
+HELD_PX = (
+    16.0,
+    36.0,
+)  # of the straightened picture from a thick rim: skin within the first is held, beyond the second free
 BAND = 12  # px of the straightened picture on both sides of a path that may be rim
 BEHIND = 0.1  # units, how far behind the bridge of the nose the middle of them is
 AWAY = 0.2  # cosine of the turn beyond which they are not seen
@@ -163,6 +168,29 @@ def _best_path(shown: NDArray[np.float32]) -> NDArray[np.int64]:
     for source in reversed(came):
         path.append(int(source[path[-1]]))
     return np.array(path[::-1])
+
+
+def find_thick_glasses(rgb: NDArray[np.uint8], landmarks: NDArray[np.float32]) -> NDArray[np.float32] | None:
+    """How much each landmark [468, 1] of a picture [H, W, 3] is held by glasses too thick to be taken out, 0..1; None
+    without such. Their rims stand out as far as anything does, all around both eyes and over the nose."""
+    straight = _straightened(rgb, landmarks[:N_FACE, :2])
+    right, left = (_rim(straight, straight.points[list(ring)])[:2] for ring in (RIGHT_EYE, LEFT_EYE))
+    paths = (right, left, _bridge(straight, right[0], left[0]))
+    if min(float(np.percentile(shown, 20)) if len(shown) else 0.0 for _, shown in paths) < THICK:
+        return None
+    rims = np.concatenate([path for path, _ in paths])
+    gap = np.linalg.norm(straight.points[:, None] - rims[None], axis=-1).min(1)
+    held = 1 - smoothstep(gap, *HELD_PX)
+    held[list(RIGHT_EYE + LEFT_EYE)] = 0
+    return held[:, None]
+
+
+def hold(face: NDArray[np.float32], rest: NDArray[np.float32], held: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A face [478, 3] whose skin under thick glasses goes with the skull, as `rest` has it."""
+    moved = (face - rest)[:N_FACE]
+    out = face.copy()
+    out[:N_FACE] -= held * (moved - moved[list(SKULL)].mean(0))
+    return out
 
 
 class Glasses:

@@ -12,22 +12,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from perfcap.face import FaceMesh
 from perfcap.solutions import solution
 
 WORK_PX = 1024  # the matte is drawn on a picture no larger than this
 HALO = 0.12  # of the face's size: how far from the person the rim of what is behind may bear their traces
 FAINT = 5.0  # levels by which what is made up is off itself
 ROUGH = (10.0, 20.0)  # levels: backgrounds up to the first are even, from the second on cluttered
+WITHIN = 0.9  # of the landmarks' reach, surely face: the outermost may lie beside it
+MIXED = 4.0  # times the variance of colours on both sides, from which two of them do not tell sides apart
+EVEN = 1e-6  # a determinant of colours' covariance below which they are taken for even, as OpenCV does
 FILL_PX = 2048  # and what is made up behind and around the person
 
 
-def person_alpha(rgb: NDArray[np.uint8], face_box: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Opacity [H, W] 0..1 of the person whose face fills `face_box` (x0, y0, x1, y1 px)."""
+def person_alpha(rgb: NDArray[np.uint8], mesh: FaceMesh) -> NDArray[np.float32]:
+    """Opacity [H, W] 0..1 of the person whose face was found."""
     import cv2
 
     H, W = rgb.shape[:2]
-    x0, y0, x1, y1 = face_box
-    face_px = float(max(x1 - x0, y1 - y0))
+    x0, y0, x1, y1 = mesh.box
+    face_px = mesh.size
     centre = np.array(((x0 + x1) / 2, (y0 + y1) / 2 + 0.5 * face_px))
     left, top, right, bottom = _window(centre, 4.0 * face_px, W, H)
     scale = min(1.0, WORK_PX / max(right - left, bottom - top))
@@ -43,6 +47,9 @@ def person_alpha(rgb: NDArray[np.uint8], face_box: NDArray[np.float32]) -> NDArr
     ease[ny0 + rim * (ny0 > 0) : ny1 - rim * (ny1 < h), nx0 + rim * (nx0 > 0) : nx1 - rim * (nx1 < w)] = 1
     ease = cv2.blur(ease, (2 * rim + 1, 2 * rim + 1))[ny0:ny1, nx0:nx1]
     mask[ny0:ny1, nx0:nx1] += (close - mask[ny0:ny1, nx0:nx1]) * ease
+    points = mesh.landmarks[:, :2]
+    within = (points.mean(0) + (points - points.mean(0)) * WITHIN - (left, top)) * scale
+    cv2.fillConvexPoly(mask, cv2.convexHull(within.astype(np.float32)).round().astype(np.int32), 1.0)
     alpha = np.zeros((H, W), np.float32)
     fine = _one_piece(refine(part, mask, face_px * scale), (centre - (left, top + 0.5 * face_px)) * scale)
     alpha[top:bottom, left:right] = cv2.resize(fine, (right - left, bottom - top))
@@ -89,6 +96,7 @@ def refine(rgb: NDArray[np.uint8], mask: NDArray[np.float32], face_px: float) ->
     import cv2
 
     alpha = cv2.GaussianBlur(mask, (0, 0), max(1.0, face_px / 60))
+    busy = (rgb - cv2.GaussianBlur(rgb, (0, 0), face_px / 12).astype(np.float32)) ** 2
     for share in (0.16, 0.10):
         band = 2 * max(2, round(share * face_px / 2)) + 1
         kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (band, band))
@@ -101,16 +109,45 @@ def refine(rgb: NDArray[np.uint8], mask: NDArray[np.float32], face_px: float) ->
         seen = np.clip(((rgb - B) * across).sum(-1) / np.maximum(apart, 1.0), 0, 1)
         # On an even background whatever is not its colour is the person, whatever the person's own colours are.
         away = np.sqrt(((rgb - B) ** 2).sum(-1))
-        rough = np.sqrt(
-            _local((rgb - cv2.GaussianBlur(rgb, (0, 0), face_px / 12).astype(np.float32)) ** 2, behind, band)
-        )
+        rough = np.sqrt(_local(busy, behind, band))
         seen = np.maximum(seen, np.clip((away - 3 * rough - 12) / (4 * rough + 50), 0, 1))
-        trust = np.maximum(apart / (apart + 60.0**2), np.clip((away - 4 * rough - 40) / 60, 0, 1))
+        # What is told by two colours must not be told where either side has many.
+        mixed = rough**2 + _local(busy, person, band)
+        trust = np.maximum(apart / (apart + 60.0**2 + MIXED * mixed), np.clip((away - 4 * rough - 40) / 60, 0, 1))
         # The mask's own word, hardened, where colours cannot tell.
         drawn = trust * seen + (1 - trust) * np.clip((alpha - 0.5) * 2.5 + 0.5, 0, 1)
         alpha = np.where(person > 0, 1, np.where(behind > 0, 0, drawn)).astype(np.float32)
-        alpha = cv2.ximgproc.guidedFilter(rgb.astype(np.float32) / 255, alpha, max(2, round(face_px / 80)), 2e-4)
+        alpha = guided(rgb.astype(np.float32) / 255, alpha, max(2, round(face_px / 80)), 2e-4)
     return np.asarray(np.clip((alpha - 0.08) / 0.84, 0, 1), np.float32)
+
+
+def guided(guide: NDArray[np.float32], alpha: NDArray[np.float32], radius: int, smooth: float) -> NDArray[np.float32]:
+    """`alpha` [H, W] with the edges of a picture [H, W, 3] of 0..1: what `cv2.ximgproc.guidedFilter` makes of it.
+
+    That is in OpenCV's contributions alone, which not every OpenCV has.
+    """
+    import cv2
+
+    def mean(layer: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.asarray(cv2.blur(layer, (2 * radius + 1, 2 * radius + 1), borderType=cv2.BORDER_REFLECT))
+
+    colours = [np.ascontiguousarray(guide[..., i]) for i in range(3)]
+    of_colour, of_alpha = [mean(colour) for colour in colours], mean(alpha)
+    going_with = [mean(c * alpha) - m * of_alpha for c, m in zip(colours, of_colour, strict=True)]
+    (rr, rg, rb), (_, gg, gb), (_, _, bb) = (
+        [mean(np.multiply(colours[i], colours[j])) - of_colour[i] * of_colour[j] + smooth * (i == j) for j in range(3)]
+        for i in range(3)
+    )
+    inverse = (
+        (gg * bb - gb * gb, gb * rb - rg * bb, rg * gb - gg * rb),
+        (gb * rb - rg * bb, rr * bb - rb * rb, rg * rb - rr * gb),
+        (rg * gb - gg * rb, rg * rb - rr * gb, rr * gg - rg * rg),
+    )
+    size = inverse[0][0] * rr + inverse[0][1] * rg + inverse[0][2] * rb
+    size = np.where(np.abs(size) < EVEN, np.float32(1), size)
+    slope = [np.asarray(sum(a * b for a, b in zip(row, going_with, strict=True)) / size, np.float32) for row in inverse]
+    level = np.asarray(of_alpha - sum(a * m for a, m in zip(slope, of_colour, strict=True)), np.float32)
+    return np.asarray(sum(mean(a) * c for a, c in zip(slope, colours, strict=True)) + mean(level), np.float32)
 
 
 def _local(value: NDArray[np.float32], where: NDArray[np.float32], size: int) -> NDArray[np.float32]:

@@ -63,6 +63,7 @@ LOOK = Look()
 
 # What palette_from_picture makes of skin and lips, set on the same films.
 TEETH_OVER_SKIN = 1.24
+YELLOWEST = 0.72  # of teeth in a skin's light, their least channel over their most
 IVORY = (1.0, 1.015, 0.985)
 TONGUE_OVER_LIPS = (1.35, 1.22, 1.35)
 GUM_OVER_LIPS = (1.2, 1.1, 1.2)
@@ -637,7 +638,11 @@ def palette_from_picture(rgb: NDArray[np.uint8], landmarks_px: Floats) -> MouthP
         return np.asarray(grey + (np.array(ratio) - grey) * colourful)
 
     flesh = np.minimum(lips, skin * tint(LIPS_OVER_SKIN))  # lips painted like the skin around them hide none of it
-    teeth = TEETH_OVER_SKIN * np.sqrt(skin * skin.max()) * tint(IVORY)
+    brightest = max(float(skin.max()), 1.0)
+    least = max(float(skin.min()) / brightest, 1e-3)
+    # Half as coloured as the skin, and no more than teeth ever are: fired clay and gold leaf have white ones too.
+    power = min(0.5, np.log(YELLOWEST) / np.log(least)) if least < 1 else 0.5
+    teeth = TEETH_OVER_SKIN * brightest * (np.maximum(skin, 1) / brightest) ** power * tint(IVORY)
     seen = _seen_inside(rgb, p, skin, lips)
     return MouthPalette(
         teeth=_rgb(seen.get("teeth", teeth)),

@@ -74,7 +74,9 @@ def certain(expression: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(np.maximum(expression - DOUBT, 0) / (1 - DOUBT), np.float32)
 
 
-STRAY_UNITS = 0.45  # farthest that a head goes from its place in the picture: shoulders stay, necks are short
+STRAY_UNITS = 0.45  # farthest that a head goes from its place over the shoulders: necks are short
+LEAN_UNITS = 1.2  # farthest that shoulders go from their place in the picture, where they are known to move
+SHRUG_UNITS = 0.5  # farthest that one goes from where both together go
 NEARER = 0.32  # farthest that it comes or goes, as a logarithm
 TURN_RAD = 0.7  # farthest that a picture seen from the front turns to either side
 
@@ -152,6 +154,7 @@ class Retarget:
         here, there = self._from[stable], character.face[stable]
         self._size, turn = similarity(here - here.mean(0), there - there.mean(0))
         self._turn = turn.astype(np.float32)
+        self._shoulders = self._shoulders_then(moments)
         # The middle of the character's eyes, in the performer's head.
         self._origin = (here.mean(0) - there.mean(0) @ self._turn / self._size).astype(np.float32) * np.float32(UNIT_M)
 
@@ -175,9 +178,36 @@ class Retarget:
         now, then = (m.head[:3, :3] @ self._origin + m.head[:3, 3] for m in (motion, anchor))
         # Sideways as the picture shows it: a distance misread of someone beside the axis is no step aside.
         aside = (now[:2] / now[2] - then[:2] / then[2]) * then[2] / np.float32(UNIT_M)
-        head[:2, 3] = character.head[:2, 3] + soft_length(aside, STRAY_UNITS) * np.float32(UNIT_M)
-        head[2, 3] = character.head[2, 3] * np.exp(soft_limit(float(np.log(now[2] / then[2])), NEARER))
-        return replace(motion, head=head, face=face, gaze=gaze_of(face))
+        ways = self._ways_of_shoulders(motion, then[2])
+        middle = np.zeros(2, np.float32) if ways is None else ways.mean(0)
+        carried = soft_length(middle, LEAN_UNITS)
+        aside = carried + soft_length(aside - middle, STRAY_UNITS)
+        # A head that goes farther away shrinks where it is: a distance misread must not move it aside.
+        farther = np.exp(soft_limit(float(np.log(now[2] / then[2])), NEARER))
+        head[:2, 3] = (character.head[:2, 3] + aside * np.float32(UNIT_M)) * farther
+        head[2, 3] = character.head[2, 3] * farther
+        shoulders = None
+        if ways is not None:
+            shoulders = character.shoulders.copy()
+            apart = [soft_length(way - middle, SHRUG_UNITS) for way in ways]
+            shoulders[:, :2] += (carried + np.stack(apart)) * np.float32(UNIT_M)
+        return replace(motion, head=head, face=face, gaze=gaze_of(face), shoulders=shoulders)
+
+    def _shoulders_then(self, moments: Sequence[Motion]) -> NDArray[np.float32] | None:
+        """Where the performer's shoulders are at the anchor [2, 2], x and y at a distance of 1; else where they usually are."""
+        seen = [m.shoulders for m in (self._anchor, *moments) if m.shoulders is not None]
+        if not seen:
+            return None
+        if self._anchor.shoulders is not None:
+            seen = seen[:1]
+        return np.asarray(np.median([s[:, :2] / s[:, 2:] for s in seen], 0), np.float32)
+
+    def _ways_of_shoulders(self, motion: Motion, distance_m: np.float32) -> NDArray[np.float32] | None:
+        """How far each [2, 2] has gone since, units."""
+        if motion.shoulders is None or self._shoulders is None:
+            return None
+        now = motion.shoulders[:, :2] / motion.shoulders[:, 2:]
+        return np.asarray((now - self._shoulders) * (distance_m / np.float32(UNIT_M)), np.float32)
 
     def _within(self, rotation: NDArray[np.float32]) -> NDArray[np.float32]:
         """A head [3, 3] turned no farther than its picture can show: neither past a profile, nor its hidden half to

@@ -8,6 +8,7 @@ point outside the face follows the head. It does not know what will drive it or 
 from __future__ import annotations
 
 import functools
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -15,8 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from perfcap.body import Shoulders
 from perfcap.face import FaceMesh
-from perfcap.head import EARS_DEPTH, UNIT_M, Camera, fit_head, unproject
+from perfcap.head import EARS_DEPTH, UNIT_M, Camera, fit_head, place, unproject
 from perfcap.iris import with_irises
 from perfcap.landmarks import (
     CHIN,
@@ -39,8 +41,11 @@ REACH_DOWN = 5.5
 DEEPEN = 0.45  # units below the jaw over which the depth gets there; above it the skull's curve decides
 HAIR_REACH = 0.8  # units over which what the forehead does fades out
 SPREAD = 1  # how fast a contour point's hold falls with distance
+STEEPEST, STEEPEST_AROUND = 3.0, 1.5  # depth over width of a face and of what is around it, as the picture shows them
+EASE = 0.2  # units inside the face's contour where that begins
 CARRIED = 0.35  # share of the neck's movement that the shoulders follow
 STIFF = (-0.5, 0.5)  # units below the chin between which the head's hold fades
+SHOULDERS_M = np.array(((-0.18, 0.28, 0.0), (0.18, 0.28, 0.0)), np.float32)  # a mean body's joints, from its eyes
 NECK = np.array((0.0, 1.9, 1.0), np.float32)  # units, head's frame: where the head turns on the neck
 
 
@@ -104,7 +109,8 @@ class Skin:
     """The mesh of the face and around it, and how what is outside the face follows."""
 
     points: NDArray[np.float32]  # [V, 2] px of the picture: the face's 468, the lashes' 14, those outside
-    depth: NDArray[np.float32]  # [V] units, head's frame, z of each point where it lies in the picture
+    eased: NDArray[np.float32]  # [478, 3] units, head's frame, from each landmark to where it is drawn
+    around: NDArray[np.float32]  # [V - FIRST_GRID, 3] units, head's frame, those outside the face
     triangles: NDArray[np.int32]  # [T, 3]
     lashes: NDArray[np.float32]  # [14] px, how far the lashes' upper edge is above the lid
     margins: NDArray[np.float32]  # [14] px, how far the lids' inner edges are inside
@@ -144,17 +150,36 @@ class Character:
         return float(self.camera.focal_px * UNIT_M / self.head[2, 3])
 
     @cached_property
+    def shoulders(self) -> NDArray[np.float32]:
+        """The right and the left one [2, 3], camera's frame, metres, as far away as the head; a mean body's where the
+        picture does not tell."""
+        with closing(Shoulders(still=True)) as finder:
+            px = finder.find(self.rgb, FaceMesh(self.landmarks))
+        if px is None:
+            return np.asarray(self.head[:3, 3] + SHOULDERS_M, np.float32)
+        ray = np.column_stack(((px - self.camera.centre) / np.float32(self.camera.focal_px), np.ones(2)))
+        return np.asarray(ray * self.head[2, 3], np.float32)
+
+    @cached_property
     def skin(self) -> Skin:
         return _skin(self)
+
+    @cached_property
+    def plate(self) -> NDArray[np.uint8]:  # [H, W, 3], what is behind them good enough to be seen; slow, once
+        import cv2
+
+        from synth.outpaint import without_person
+
+        reach = max(3, round(self.unit_px / 12)) | 1
+        person = cv2.dilate(self.alpha, np.ones((reach, reach), np.uint8)) > 0.02
+        return without_person(self.rgb, person)
 
 
 def rig(rgb: NDArray[np.uint8], mesh: FaceMesh, neutral: NDArray[np.float32]) -> Character:
     """Make a picture [H, W, 3] with a found face ready to be performed."""
-    import cv2
 
     mesh = with_irises(rgb, mesh)
-    alpha = person_alpha(rgb, mesh.box)
-    cv2.fillConvexPoly(alpha, cv2.convexHull(np.ascontiguousarray(mesh.landmarks[:, :2])).round().astype(np.int32), 1.0)
+    alpha = person_alpha(rgb, mesh)
     x0, y0, x1, y1 = _reach(mesh.landmarks, _unit(rgb, mesh.landmarks, neutral), rgb.shape)
     part = (slice(y0, y1), slice(x0, x1))  # nothing beyond it moves
     person, behind = rgb.copy(), rgb.copy()
@@ -212,7 +237,8 @@ def _skin(character: Character) -> Skin:
     triangles = np.concatenate((inner_triangles(), cells[outside]))
 
     # Where the points outside lie in depth: the contour's own depth, deepening towards the ears' plane.
-    face = character.face
+    eased = _eased(character)
+    face = character.face + eased
     ring_z = face[list(OVAL), 2]
     gap = np.linalg.norm(grid[:, None] - ring[None], axis=-1) / unit  # [N, 36]
     near = 1.0 / np.maximum(gap, 0.03) ** 3
@@ -227,6 +253,7 @@ def _skin(character: Character) -> Skin:
 
     # In the head's frame: x across, y down from the eyes.
     local = unproject(character.camera, character.head, grid, depth)
+    local = local + _steepest(character, grid, local, ring, face[list(OVAL)], STEEPEST_AROUND)
     y_below = local[:, 1] - chin
     across = np.abs(local[:, 0])
     head_weight = (
@@ -245,10 +272,10 @@ def _skin(character: Character) -> Skin:
     contour_weight = (
         wide * (1 - smoothstep(distance / reach, 0.0, 1.0))[:, None] * np.maximum(head_weight, 0.0)[:, None]
     )
-    all_depth = np.concatenate((face[:N_FACE, 2], np.tile(face[LASHES, 2], 3), depth)).astype(np.float32)
     return Skin(
         points,
-        all_depth,
+        eased,
+        local,
         triangles,
         lashes,
         margins,
@@ -256,6 +283,30 @@ def _skin(character: Character) -> Skin:
         body_weight.astype(np.float32),
         contour_weight.astype(np.float32),
     )
+
+
+def _steepest(
+    character: Character,
+    points_px: NDArray[np.float32], points: NDArray[np.float32],
+    from_px: NDArray[np.float32], start: NDArray[np.float32], steepest: float,
+) -> NDArray[np.float32]:  # fmt: skip
+    """What brings points [N, 3] of the head's frame, along their rays, to where no way from others [M, 3] is steeper.
+
+    Of what a picture shows from the side there are no pixels to turn to the front: it would be smeared.
+    """
+    seen, others = place(character.head, points), place(character.head, start)
+    apart = np.linalg.norm(points_px[:, None] - from_px[None], axis=-1) / character.unit_px
+    most = (others[:, 2] + np.float32(steepest * UNIT_M) * apart).min(1)
+    nearer = np.minimum(most / seen[:, 2] - 1, 0)[:, None] * seen
+    return np.asarray(nearer @ character.head[:3, :3] / UNIT_M, np.float32)
+
+
+def _eased(character: Character) -> NDArray[np.float32]:
+    """From each landmark to where it is drawn [478, 3]: cheeks fall off to the face's contour no steeper than can be shown."""
+    px, face = character.landmarks[:, :2], character.face
+    off = _steepest(character, px, face, px[:N_FACE], face[:N_FACE], STEEPEST)
+    gap = np.linalg.norm(px[:, None] - px[None, list(OVAL)], axis=-1).min(1) / character.unit_px
+    return np.asarray(off * (1 - smoothstep(gap, 0.0, EASE))[:, None], np.float32)
 
 
 def _towards_outline(

@@ -9,19 +9,21 @@ so a take cannot drift.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from perfcap.head import Camera, place, unproject
+from perfcap.head import Camera, place
 from perfcap.landmarks import INNER_LIPS, INNER_LIPS_LOWER, INNER_LIPS_UPPER, LIPS, OVAL
 from runtime.records import N_FACE, Cue, Motion, Shot
 from synth.camera import VirtualCamera
 from synth.eyes import EYES, Eye, curve, opening, polygon
-from synth.glasses import Glasses, find_glasses, without
+from synth.glasses import Glasses, find_glasses, find_thick_glasses, hold, without
 from synth.mouth import Interior, MouthInterior, MouthPalette, palette_from_picture
 from synth.raster import FAR, Canvas, lay_over, rasterise
 from synth.rig import FIRST_GRID, LASHES, NECK, Character, lid_rows, smoothstep
+from synth.torso import Torso
 
 NOSE = 2  # the landmark under it, above the upper lip
 
@@ -199,11 +201,12 @@ class WarpRenderer:
         if worn is not None:
             self._glasses = Glasses(character.rgb, worn, character.camera, character.head, character.face)
             character = replace(character, rgb=self._glasses.clean, person=without(character.person, worn))
+        self._held = find_thick_glasses(character.rgb, character.landmarks) if worn is None else None
         skin = character.skin
         self._skin = skin
         grid = skin.points[FIRST_GRID:]
-        self._grid_local = unproject(character.camera, character.head, grid, skin.depth[FIRST_GRID:])
-        self._rest_grid = character.camera.project(place(character.head, self._grid_local))
+        self._rest_grid = character.camera.project(place(character.head, skin.around))
+        self._contour = (character.face + skin.eased)[list(OVAL)]
         self._rest_neck = character.camera.project(place(character.head, NECK[None]))
         low, high = np.floor(grid.min(0)).astype(int), np.ceil(grid.max(0)).astype(int)
         left, top, right, bottom = (int(v) for v in (*low, *high))
@@ -226,24 +229,32 @@ class WarpRenderer:
         self._eyes = [Eye(character, parts, skin) for parts in EYES]
         self._mouth = Mouth(character)
 
+    @cached_property
+    def _torso(self) -> Torso:
+        return Torso(self.character)
+
     def vertices(
-        self, head: NDArray[np.float32], face: NDArray[np.float32]
+        self, head: NDArray[np.float32], face: NDArray[np.float32], shoulders: NDArray[np.float32] | None = None
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Where every vertex of the mesh lies, [V, 2] px, and how deep, [V] metres."""
+        """Where every vertex of the mesh lies, [V, 2] px, and how deep, [V] metres.
+
+        Without `shoulders` [2, 3] metres, the body is carried along by the neck a little.
+        """
         character, skin = self.character, self._skin
-        face_m = place(head, face[:N_FACE])
+        if self._held is not None:
+            face = hold(face, character.face, self._held)
+        face_m = place(head, (face + skin.eased)[:N_FACE])
         face_px = character.camera.project(face_m)
-        grid_m = place(head, self._grid_local)
+        grid_m = place(head, skin.around)
         rigid = character.camera.project(grid_m) - self._rest_grid
-        neck = character.camera.project(place(head, NECK[None])) - self._rest_neck
-        contour = face_px[list(OVAL)] - character.camera.project(place(head, character.face[list(OVAL)]))
+        if shoulders is None:
+            neck = character.camera.project(place(head, NECK[None])) - self._rest_neck
+            body = skin.body_weight[:, None] * neck
+        else:
+            body = self._torso.moved(shoulders)
+        contour = face_px[list(OVAL)] - character.camera.project(place(head, self._contour))
         w = skin.head_weight[:, None]
-        moved = (
-            skin.points[FIRST_GRID:]
-            + w * rigid
-            + (1 - w) * skin.body_weight[:, None] * neck
-            + skin.contour_weight @ contour
-        )
+        moved = skin.points[FIRST_GRID:] + w * rigid + (1 - w) * body + skin.contour_weight @ contour
         size = np.float32(character.head[2, 3] / head[2, 3])
         rows = lid_rows(face_px, skin.lashes * size, skin.margins * size)
         depth = np.concatenate((face_m[:, 2], np.tile(face_m[LASHES, 2], 3), grid_m[:, 2] + np.float32(0.02)))
@@ -270,7 +281,7 @@ class WarpRenderer:
 
     def draw(self, motion: Motion) -> Drawn:
         """One picture and what is known of it, before any camera films it."""
-        target, depth = self.vertices(motion.head, motion.face)
+        target, depth = self.vertices(motion.head, motion.face, motion.shoulders)
         part, over = self._person(target, depth)
         rgb, opacity = self.moving.bare.copy(), self.moving.around.copy()
         view = rgb[part].copy()

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.luggage import TRAVELS, pins
+
 if sys.version_info >= (3, 11):
     import tomllib
 else:
@@ -74,6 +76,11 @@ def test_all_that_the_project_asks_for_is_pinned() -> None:
     asked = [*project["dependencies"], *(r for extra in project["optional-dependencies"].values() for r in extra)]
     names = {re.split(r"[<>=!~\[; ]", requirement)[0].lower() for requirement in asked}
     assert names <= set(_pins())
+
+
+def test_what_a_day_with_a_gpu_takes_along_is_pinned_for_every_python() -> None:
+    for python in ("3.10", "3.12"):
+        assert sorted(pin.split("==")[0] for pin in pins(python)) == sorted(TRAVELS)
 
 
 def test_the_pins_that_have_a_reason_stand() -> None:

@@ -73,7 +73,7 @@ class Guard:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                _confine(MutableHeaders(scope=message), path, headers.get("host", ""), id)
+                _confine(MutableHeaders(scope=message), status, path, headers.get("host", ""), id)
             await send(message)
 
         try:
@@ -112,15 +112,16 @@ def _bounded(receive: Receive, headers: Headers, most: int) -> Receive:
     return counting
 
 
-def _confine(answer: MutableHeaders, path: str, host: str, id: str) -> None:
+def _confine(answer: MutableHeaders, status: int, path: str, host: str, id: str) -> None:
     for name, value in _ALWAYS.items():
         answer.setdefault(name, value)
     answer["X-Request-Id"] = id
     is_page = answer.get("content-type", "").startswith("text/html")
     sockets = f"ws://{host} wss://{host}" if _HOST.match(host) else ""
-    answer.setdefault("Content-Security-Policy", PAGE_POLICY.format(sockets=sockets) if is_page else DATA_POLICY)
-    if path.startswith("/v1/"):
-        answer.setdefault("Cache-Control", "no-store")
+    if status != 304:  # what a browser has already keeps the policy it came with
+        answer.setdefault("Content-Security-Policy", PAGE_POLICY.format(sockets=sockets) if is_page else DATA_POLICY)
+    # The page's parts belong together: after an upgrade none may be an old one.
+    answer.setdefault("Cache-Control", "no-store" if path.startswith("/v1/") else "no-cache")
 
 
 async def _refuse(send: Send, error: HTTPException) -> None:

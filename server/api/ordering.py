@@ -38,14 +38,16 @@ class Ordering:
     voice_command: str | None = None
 
     def act(self, request: CharacterPerformanceRequest) -> Ordered:
-        warnings = ["bodyControl does nothing: no performer's body is captured"] * request.body_control
         character = self._taken("character.uri", request.character)
-        if isinstance(request.character, Video):
+        is_video, warnings = isinstance(request.character, Video), []
+        if is_video:
             warnings.append("a video character keeps its own head, eyes and body; its mouth follows the performer")
+        elif request.body_control:
+            warnings.append("bodyControl moves shoulders and upper body; arms and hands stay as pictured")
         reference = self._taken("reference.uri", request.reference)
         options = ActOptions(
             intensity=float(request.expression_intensity), ratio=request.ratio, seed=request.seed or 0,
-            face="largest", character_face="largest",
+            face="largest", character_face="largest", body=request.body_control and not is_video,
         )  # fmt: skip
         return Ordered(
             order=ActOrder(character=character.path, performance=reference.path, options=options),

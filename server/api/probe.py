@@ -74,7 +74,7 @@ def probe(path: Path, limits: ProbeLimits, called: str) -> Media:
     return Media(**answer)
 
 
-class _RefusedError(Exception):
+class RefusedError(Exception):
     """Said after the file's name."""
 
 
@@ -90,15 +90,15 @@ def confine(limits: ProbeLimits, written_bytes: int, n_files: int) -> None:
 
 
 def _look(path: Path, limits: ProbeLimits) -> Media:
-    still = _still(path, limits)
-    if still is not None:
-        return still
+    found_still = still(path, limits)
+    if found_still is not None:
+        return found_still
     if (found := seems(path)) is not None:
-        raise _RefusedError(f"{found}; wanted a picture, video or sound")
+        raise RefusedError(f"{found}; wanted a picture, video or sound")
     return _moving(path, limits)
 
 
-def _still(path: Path, limits: ProbeLimits) -> Media | None:
+def still(path: Path, limits: ProbeLimits) -> Media | None:
     from PIL import Image, UnidentifiedImageError
 
     Image.MAX_IMAGE_PIXELS = None  # ours is checked below, before anything is decoded
@@ -109,13 +109,13 @@ def _still(path: Path, limits: ProbeLimits) -> Media | None:
     with image:
         width, height = image.size
         if width * height > limits.pixels:
-            raise _RefusedError(f"has {width}x{height} pixels; wanted at most {limits.pixels}")
+            raise RefusedError(f"has {width}x{height} pixels; wanted at most {limits.pixels}")
         if getattr(image, "n_frames", 1) > 1 and image.format == "GIF":
             return None
         try:
             image.load()
         except (OSError, SyntaxError, ValueError, EOFError) as error:
-            raise _RefusedError(f"is a damaged {image.format} picture; wanted a whole one") from error
+            raise RefusedError(f"is a damaged {image.format} picture; wanted a whole one") from error
         suffix = STILLS[image.format or ""]
         return Media(kind="image", suffix=suffix, seconds=0.0, width=width, height=height, has_sound=False)
 
@@ -127,25 +127,25 @@ def _moving(path: Path, limits: ProbeLimits) -> Media:
     try:
         media = av.open(f"file:{path}", options=options, metadata_errors="ignore")
     except (av.FFmpegError, OSError) as error:
-        raise _RefusedError("holds no media that can be read; wanted a picture, video or sound") from error
+        raise RefusedError("holds no media that can be read; wanted a picture, video or sound") from error
     with media:
         suffix = SOUND_AND_PICTURES.get(media.format.name.partition(",")[0])
         if suffix is None:
-            raise _RefusedError(f"is {media.format.long_name}; wanted a common kind of picture, video or sound")
+            raise RefusedError(f"is {media.format.long_name}; wanted a common kind of picture, video or sound")
         pictures, sound = media.streams.best("video"), media.streams.best("audio")
         stream = pictures or sound
         if stream is None:
-            raise _RefusedError("holds neither pictures nor sound; wanted one of them")
+            raise RefusedError("holds neither pictures nor sound; wanted one of them")
         width, height = (pictures.width, pictures.height) if pictures is not None else (0, 0)
         if width * height > limits.frame_pixels:
-            raise _RefusedError(f"has {width}x{height} pixels; wanted at most {limits.frame_pixels} a frame")
+            raise RefusedError(f"has {width}x{height} pixels; wanted at most {limits.frame_pixels} a frame")
         try:
             if next(media.decode(stream), None) is None:
-                raise _RefusedError("holds nothing that can be decoded; wanted a whole file")
+                raise RefusedError("holds nothing that can be decoded; wanted a whole file")
             media.seek(0)
             seconds = _length(media, stream, limits)
         except (av.FFmpegError, OSError, ValueError) as error:
-            raise _RefusedError("is damaged; wanted a whole file") from error
+            raise RefusedError("is damaged; wanted a whole file") from error
         kind: Kind = "audio" if pictures is None else "video"
         return Media(
             kind=kind, suffix=suffix, seconds=seconds, width=width, height=height, has_sound=sound is not None
@@ -163,16 +163,16 @@ def _length(media: Any, stream: Any, limits: ProbeLimits) -> float:
         first = begin if first is None else min(first, begin)
         last = max(last, begin + float((packet.duration or 0) * packet.time_base))
         if last - first > limits.seconds:
-            raise _RefusedError(f"lasts longer than {limits.seconds:g} s; wanted at most that")
+            raise RefusedError(f"lasts longer than {limits.seconds:g} s; wanted at most that")
     if first is None:
-        raise _RefusedError("does not say when its pictures are shown; wanted a file that does")
+        raise RefusedError("does not say when its pictures are shown; wanted a file that does")
     return last - first
 
 
 def _answer(path: Path, limits: ProbeLimits) -> dict[str, Any]:
     try:
         return asdict(_look(path, limits))
-    except _RefusedError as refusal:
+    except RefusedError as refusal:
         return {"refused": str(refusal)}
 
 

@@ -86,7 +86,9 @@ class CharacterPerformanceRequest(Shape):
     model: Literal["act_two"]
     character: Picture
     reference: Video
-    body_control: bool = Field(default=False, description="Gestures too, besides the face.")
+    body_control: bool = Field(
+        default=False, description="Of a picture: shoulders and upper body too, besides head and face."
+    )
     content_moderation: ContentModeration | None = Field(
         default=None, description="Taken for Runway's clients; nothing is moderated here."
     )

@@ -23,6 +23,7 @@ from server.jobs.records import Delivery
 log = logging.getLogger(__name__)
 
 POLL_S = 0.5
+AT_ONCE = 4  # a round is over when the slowest of so many has answered
 GONE = 410  # whoever answers so wants to be told no more
 
 
@@ -44,7 +45,7 @@ class Webhooks:
         self._patience = patience
         limits = replace(service.options.fetching, seconds=patience.answer_s)
         self._fetcher = Fetcher(limits, frozenset(service.options.trusted_hosts))
-        self._threads = ThreadPoolExecutor(4, thread_name_prefix="webhook")
+        self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="webhook")
 
     async def run(self) -> None:
         """Tell whoever is owed it, until cancelled; a database that is away for a while is waited for."""
@@ -57,7 +58,7 @@ class Webhooks:
 
     async def _round(self) -> None:
         loop = asyncio.get_running_loop()
-        due = await asyncio.to_thread(self._service.store.deliveries.due)
+        due = await asyncio.to_thread(self._service.store.deliveries.due, AT_ONCE)
         await asyncio.gather(*(loop.run_in_executor(self._threads, self._tell, delivery) for delivery in due))
 
     def _tell(self, delivery: Delivery) -> None:

@@ -197,6 +197,11 @@ def _row(line: int, told: Mapping[str, Any], folder: Path) -> Row:
         raise InputError(f"output is {output!r}; wanted one file of the kind {', '.join(made)}")
     kind = COMMANDS[command]
     parts = {field.name for field in fields(KINDS[kind])} - {"options", "suffix"}
+    known = parts | set(get_type_hints(get_type_hints(KINDS[kind])["options"]))
+    if unknown := set(values) - known:
+        raise InputError(
+            f"{command} has no {min(unknown)}; wanted command, output and some of {', '.join(sorted(known))}"
+        )
     options = {name: value for name, value in values.items() if name not in parts}
     named = {name: value for name, value in values.items() if name in parts}
     order = order_of(kind, {**named, "options": options, "suffix": Path(output).suffix.lower()})

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import (
+    DDL,
     CheckConstraint,
     Column,
     Connection,
@@ -33,9 +34,11 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, NoSuchModu
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from runtime.errors import InputError
+from runtime.missing import missing
 
 VERSION = 1  # of these tables
 BUSY_S = 60  # how long a writer waits for the ones before it
+_ONLY_ADDED = "lines of the ledger are only added"
 _WRITERS = 0x756E6465  # the lock of all who write, in PostgreSQL
 
 metadata = MetaData()
@@ -149,6 +152,15 @@ ledger = Table(
     sqlite_autoincrement=True,
 )
 
+for what in ("update", "delete"):
+    said = f"create trigger ledger_no_{what} before {what} on ledger begin select raise(abort, '{_ONLY_ADDED}'); end"
+    event.listen(ledger, "after_create", DDL(said).execute_if(dialect="sqlite"))  # type: ignore[no-untyped-call]
+for said in (
+    f"create or replace function only_added() returns trigger language plpgsql as $$ begin raise '{_ONLY_ADDED}'; end $$",
+    "create trigger ledger_only_added before update or delete on ledger execute function only_added()",
+):
+    event.listen(ledger, "after_create", DDL(said).execute_if(dialect="postgresql"))  # type: ignore[no-untyped-call]
+
 deliveries = Table(
     "deliveries",
     metadata,
@@ -241,7 +253,7 @@ def _engine(url: str) -> Engine:
     try:
         engine = create_engine(parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
     except (ImportError, NoSuchModuleError) as error:
-        raise InputError("PostgreSQL needs psycopg; pip install understudy[postgres]") from error
+        raise missing("PostgreSQL", "psycopg") from error
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:

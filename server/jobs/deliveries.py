@@ -18,12 +18,12 @@ class Deliveries:
         self._clock = clock
 
     def due(self, limit: int = 20) -> list[Delivery]:
-        """What is to be sent now, the longest due first."""
+        """What is to be sent now: what was tried least often first, so that one who never answers delays few others."""
         query = (
             select(deliveries.c.id.label("delivery"), deliveries.c.url, deliveries.c.tries, *tasks.c)
             .join(tasks, tasks.c.id == deliveries.c.task)
             .where(deliveries.c.due <= self._clock())
-            .order_by(deliveries.c.due)
+            .order_by(deliveries.c.tries, deliveries.c.due)
             .limit(limit)
         )
         with self._database.reading() as connection:

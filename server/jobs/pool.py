@@ -21,6 +21,7 @@ from shutil import disk_usage
 from typing import IO, Literal
 
 from runtime.errors import InputError
+from runtime.missing import missing
 from server.jobs.database import AwayError
 from server.jobs.store import Store
 from server.jobs.sweep import sweep
@@ -94,7 +95,7 @@ class Pool:
     def start(self) -> None:
         """Raises InputError where another pool has the data folder."""
         if self._options.executor == "ray" and find_spec("ray") is None:
-            raise InputError("--executor ray needs Ray; pip install understudy[cluster]")
+            raise missing("--executor ray", "ray")
         self._lock = _own(self._data)
         for slot in self._slots:
             self._fill(slot)

@@ -51,7 +51,7 @@ def in_parts(order: Order) -> InParts | None:
     """How an order is done in parts; None where a stretch of its result depends on what is outside of it.
 
     A moving camera and an even rate count from the beginning of what they are given, a network remembers what it
-    painted, and the actor's own picture is not in a captured take. What is no H.264 cannot be joined of packets.
+    painted, and neither the actor's own picture nor their shoulders are in a captured take. What is no H.264 cannot be joined of packets.
     """
     from server.jobs.act_in_parts import ActInParts
     from server.jobs.dub_in_parts import DubInParts
@@ -62,7 +62,7 @@ def in_parts(order: Order) -> InParts | None:
     if isinstance(order, ActOrder):
         options = order.options
         is_even = not options.camera and options.fps is None
-        is_plain = is_even and options.renderer == "warp" and not options.side_by_side
+        is_plain = is_even and options.renderer == "warp" and not options.side_by_side and not options.body
         is_read = order.performance.suffix.lower() != ".npz"
         return ActInParts(order) if is_plain and is_read and not is_clip(order.character) else None
     if isinstance(order, DubOrder):

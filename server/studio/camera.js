@@ -46,37 +46,59 @@ export function whyNoCamera(error) {
   return "No camera was found. Plug one in, then press Start camera again.";
 }
 
-// Calls `each(capturedMs)` for every new picture of a playing video, until the returned function is called.
+// Whether a page that nobody looks at may go on performing: its videos stand still there, its cameras do not.
+export const isAbleUnseen = "MediaStreamTrackProcessor" in window;
+
+// Calls `each(capturedMs, picture)` for every new picture of a camera that a video plays, until the returned function is
+// called; the picture is the video's, or while nobody looks at the page the camera's own, if the browser gives it.
 export function everyPicture(video, each) {
-  let on = true;
+  let on = true, isUnseen = false;
   const next = (now, frame) => {
     if (!on) return;
-    if (frame || video.readyState >= 2) each(frame?.captureTime ?? now);
+    if (!isUnseen && (frame || video.readyState >= 2)) each(frame?.captureTime ?? now, video);
     ask();
   };
   const ask = () => (video.requestVideoFrameCallback ? video.requestVideoFrameCallback(next) : requestAnimationFrame(next));
+  const unseen = async () => {
+    if (isUnseen || !document.hidden || !isAbleUnseen) return;
+    isUnseen = true;
+    const track = video.srcObject.getVideoTracks()[0].clone(), reader = new MediaStreamTrackProcessor({ track }).readable.getReader();
+    while (on && document.hidden) {
+      const { value: frame, done } = await reader.read();
+      if (done) break;
+      each(performance.now(), frame);
+      frame.close();
+    }
+    track.stop();
+    isUnseen = false;
+  };
+  document.addEventListener("visibilitychange", unseen);
   ask();
-  return () => { on = false; };
+  return () => {
+    on = false;
+    document.removeEventListener("visibilitychange", unseen);
+  };
 }
 
-// What the video shows now, no larger than is sent, with even sides.
+// What a video or a frame of one shows, no larger than is sent, with even sides.
 export class Shrinker {
   constructor() {
     this.canvas = new OffscreenCanvas(16, 16);
     this.paint = this.canvas.getContext("2d", { alpha: false });
   }
 
-  take(video) {
-    const scale = Math.min(1, LONGEST_PX / Math.max(video.videoWidth, video.videoHeight));
-    const [width, height] = [video.videoWidth, video.videoHeight].map((side) => Math.max(16, 2 * Math.round(side * scale / 2)));
+  take(picture) {
+    const sides = [picture.videoWidth ?? picture.displayWidth, picture.videoHeight ?? picture.displayHeight];
+    const scale = Math.min(1, LONGEST_PX / Math.max(...sides));
+    const [width, height] = sides.map((side) => Math.max(16, 2 * Math.round(side * scale / 2)));
     if (this.canvas.width !== width || this.canvas.height !== height) Object.assign(this.canvas, { width, height });
-    this.paint.drawImage(video, 0, 0, width, height);
+    this.paint.drawImage(picture, 0, 0, width, height);
     return this.canvas;
   }
 
   // As the bytes of a JPEG.
-  async jpeg(video) {
-    const blob = await this.take(video).convertToBlob({ type: "image/jpeg", quality: QUALITY });
+  async jpeg(picture) {
+    const blob = await this.take(picture).convertToBlob({ type: "image/jpeg", quality: QUALITY });
     return new Uint8Array(await blob.arrayBuffer());
   }
 }

@@ -87,7 +87,7 @@ class Dub {
     this.ofPicture.hidden = !isPicture;
     if (!file) return this.preview.replaceChildren();
     this.preview.replaceChildren(isPicture ? make("img", { src: this.shown, alt: `The picture ${file.name}` })
-      : make("video", { src: this.shown, controls: true, muted: true, playsInline: true, "aria-label": `The clip ${file.name}` }));
+      : make("video", { src: this.shown, controls: true, muted: true, playsInline: true, onerror: () => this.preview.replaceChildren(), "aria-label": `The clip ${file.name}` })); // the server may know better
   }
 
   // What is missing, and where; null where nothing is.

@@ -2,7 +2,8 @@
 
 import { H264, JPEG, PCM16, WEBP, Wire } from "./wire.js";
 import { Decoder, Encoder, isAble } from "./h264.js";
-import { Shrinker, everyPicture, openCamera, openMicrophone, whyNoCamera, whyNoMicrophone } from "./camera.js";
+import { Shrinker, everyPicture, isAbleUnseen, openCamera, openMicrophone, whyNoCamera, whyNoMicrophone } from "./camera.js";
+import { make } from "./make.js";
 import { Microphone, Take } from "./take.js";
 
 const $ = (id) => document.getElementById(id);
@@ -10,7 +11,11 @@ const actor = $("actor"), canvas = $("character"), paint = canvas.getContext("2d
 const FPS = 30, IN_FLIGHT = 2, FORGOTTEN_MS = 500; // a picture not answered by then was dropped
 const MEASURED = 300; // pictures that the meters tell of
 
-const state = { wire: null, encoder: null, decoder: null, camera: null, microphone: null, take: null, character: null, stopPictures: null, rendered: 0, faceless: 0 };
+const MAKING = "Making "; // how the status begins while somebody is made ready
+const CHOICES = { driver: "value", intensity: "value", mirror: "checked", view: "value" }; // controls, and what of them is chosen
+
+const state = { wire: null, encoder: null, decoder: null, camera: null, microphone: null, take: null, character: null, stopPictures: null, rendered: 0, faceless: 0, takes: 0 };
+const unsaved = new Set(); // takes that were not downloaded, by URL
 const session = sessionKey();
 const shrinker = new Shrinker();
 const inFlight = new Map(); // capture time, us -> when it was sent, ms
@@ -29,12 +34,37 @@ function sessionKey() {
   }
 }
 
+// What was chosen in this browser the last time.
+function recall() {
+  let chosen = {};
+  try {
+    chosen = JSON.parse(localStorage["understudy-choices"] ?? "{}");
+  } catch {
+    // storage is not allowed, or not ours
+  }
+  for (const [id, what] of Object.entries(CHOICES)) if (id in chosen) $(id)[what] = chosen[id];
+  state.character = chosen.character ?? null;
+  tellIntensity();
+  nameStart();
+  actor.classList.toggle("mirrored", $("mirror").checked);
+}
+
+function keepChoices() {
+  const chosen = { character: state.character };
+  for (const [id, what] of Object.entries(CHOICES)) chosen[id] = $(id)[what];
+  try {
+    localStorage["understudy-choices"] = JSON.stringify(chosen);
+  } catch {
+    // storage is not allowed
+  }
+}
+
 function say(text, isError = false) {
   if ($("status").textContent !== text) $("status").textContent = text;
   $("status").classList.toggle("error", isError);
 }
 
-const sayLive = () => say(state.take ? "Recording. Press Stop recording when you are done." : "Live. Act, and press Record when you are ready.");
+const sayLive = () => say((state.take ? "Recording. Press Stop recording when you are done." : "Live. Act, and press Record when you are ready.") + (state.microphone ? "" : " No microphone: takes are silent."));
 
 // Characters
 
@@ -62,7 +92,12 @@ async function choose(name) {
   document.querySelector(`input[name=character][value="${CSS.escape(name)}"]`).checked = true;
   $("who").textContent = name;
   canvas.setAttribute("aria-label", `The character ${name}`);
-  if (state.wire) return state.wire.ask("character", name);
+  keepChoices();
+  if (state.wire) {
+    say(`${MAKING}${name} ready …`);
+    state.wire.ask("character", name);
+    return state.wire.ask("camera", $("view").value); // each character has its own
+  }
   const picture = new Image();
   picture.src = pictureOf(name);
   try {
@@ -78,6 +113,7 @@ function draw(image) {
   if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
   shape(canvas, width, height);
   paint.drawImage(image, 0, 0);
+  state.take?.show(canvas);
 }
 
 // The frame around a picture or video takes its shape.
@@ -87,7 +123,7 @@ function shape(inside, width, height) {
 
 async function addPicture(file) {
   if (!file) return;
-  say(`Making ${file.name} ready …`);
+  say(`${MAKING}${file.name} ready …`);
   const form = new FormData();
   form.append("picture", file);
   try {
@@ -145,8 +181,7 @@ async function see() {
 }
 
 function listen() {
-  if (!state.camera.getAudioTracks().length) return say("No microphone: takes will be silent.");
-  state.microphone = new Microphone(state.camera);
+  if (state.camera.getAudioTracks().length) state.microphone = new Microphone(state.camera);
 }
 
 function watchTracks() {
@@ -197,6 +232,7 @@ function connect(inH264) {
   wire.onsaid = (message) => {
     if (message.type === "error") say(message.message, true);
     if (message.type === "stats") meter(message);
+    if (message.type === "cast" && $("status").textContent.startsWith(MAKING)) sayLive();
     if (message.type === "keyframe" && state.encoder) state.encoder.isKeyWanted = true;
   };
   wire.onlost = ({ code, reason, again, tries }) => {
@@ -214,7 +250,7 @@ function whyLost(code, reason, tries) {
   return "The connection was lost; connecting again …";
 }
 
-function sendPicture(capturedMs) {
+function sendPicture(capturedMs, picture) {
   const now = performance.now(), wire = state.wire;
   for (const [timeUs, sent] of inFlight) if (now - sent > FORGOTTEN_MS) inFlight.delete(timeUs);
   if (!wire?.isReady || now < due - 4 || !actor.videoWidth) return;
@@ -225,8 +261,8 @@ function sendPicture(capturedMs) {
   }
   const timeUs = Math.round(capturedMs * 1000);
   inFlight.set(timeUs, now);
-  if (state.encoder?.isOpen) state.encoder.put(shrinker.take(actor), timeUs);
-  else shrinker.jpeg(actor).then((bytes) => wire.media(JPEG, timeUs, bytes), () => inFlight.delete(timeUs));
+  if (state.encoder?.isOpen) state.encoder.put(shrinker.take(picture), timeUs);
+  else shrinker.jpeg(picture).then((bytes) => wire.media(JPEG, timeUs, bytes), () => inFlight.delete(timeUs));
 }
 
 async function show(kind, timeUs, bytes) {
@@ -244,6 +280,7 @@ function shown(timeUs, image) {
   draw(image);
   canvas.dataset.time = timeUs; // when what is shown was captured, us
   shownThisSecond += 1;
+  if (document.hidden) return; // on no screen
   requestAnimationFrame(() => {
     delays.push(performance.now() - timeUs / 1000);
     if (delays.length > MEASURED) delays.shift();
@@ -295,11 +332,14 @@ async function finishTake() {
   $("record").textContent = "Record";
   $("record").classList.remove("on");
   $("clock").hidden = true;
-  const { url, name } = await take.finish();
-  if ($("download").href) URL.revokeObjectURL($("download").href);
-  Object.assign($("download"), { href: url, download: name });
-  $("played").src = url;
-  $("take").hidden = false;
+  const { url, suffix } = await take.finish(), name = `take-${state.takes += 1}`;
+  unsaved.add(url);
+  const shown = make("div", { className: "take" },
+    make("video", { src: url, controls: true, playsInline: true, "aria-label": name }),
+    make("a", { className: "button", href: url, download: name + suffix, onclick: () => unsaved.delete(url) }, `Download ${name}${suffix}`));
+  $("takes").prepend(shown);
+  $("takes").hidden = false;
+  shown.scrollIntoView({ block: "nearest", behavior: "smooth" });
   if (state.camera) say("The take is ready to play and download.");
 }
 
@@ -321,6 +361,10 @@ function lead(id) {
   $("keys-hint").hidden = id === "start";
 }
 
+function tellIntensity() {
+  $("intensity-value").textContent = Number($("intensity").value).toFixed(1);
+}
+
 function nameStart() {
   $("start").textContent = $("driver").value === "camera" ? "Start camera" : "Start microphone";
 }
@@ -333,8 +377,9 @@ $("calibrate").addEventListener("click", calibrate);
 $("mirror").addEventListener("change", mirror);
 $("view").addEventListener("change", () => state.wire?.ask("camera", $("view").value));
 $("renderer").addEventListener("change", () => state.wire?.ask("renderer", $("renderer").value));
+for (const id of Object.keys(CHOICES)) $(id).addEventListener("change", keepChoices);
 $("intensity").addEventListener("input", () => {
-  $("intensity-value").textContent = Number($("intensity").value).toFixed(1);
+  tellIntensity();
   state.wire?.ask("intensity", Number($("intensity").value));
 });
 $("picture").addEventListener("change", (event) => addPicture(event.target.files[0]));
@@ -353,6 +398,7 @@ document.addEventListener("keydown", (event) => {
   if (key === "m") {
     $("mirror").checked = !$("mirror").checked;
     mirror();
+    keepChoices();
   }
 });
 document.addEventListener("visibilitychange", () => {
@@ -361,8 +407,11 @@ document.addEventListener("visibilitychange", () => {
   state.microphone?.context.resume();
   if (state.camera && actor.paused) actor.play();
 });
+window.addEventListener("beforeunload", (event) => { if (state.take || unsaved.size) event.preventDefault(); }); // the browser asks
 window.addEventListener("online", () => state.wire?.hurry());
 
+recall();
+$("in-sight").hidden = isAbleUnseen;
 for (const [id, path] of [["obs-cut-out", "/stage.html?cut_out=1&session="], ["obs-whole", "/stage.html?session="], ["mjpeg", "/v1/watch.mjpeg?session="]]) {
   $(id).href = $(id).textContent = `${location.origin}${path}${encodeURIComponent(session)}`;
 }

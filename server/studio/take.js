@@ -48,10 +48,14 @@ export class Microphone {
   close() { this.context.close(); }
 }
 
-// Begins at once; `finish()` resolves to { url, name }.
+// Begins at once with what `shown` shows, and goes on with what `show` is given; `finish()` resolves to { url, suffix }.
+// A film keeps its size whoever comes on: characters of other sizes are whole and in the middle of it.
 export class Take {
-  constructor(canvas, soundTracks, fps) {
-    const stream = canvas.captureStream(fps);
+  constructor(shown, soundTracks, fps) {
+    this.canvas = Object.assign(document.createElement("canvas"), { width: shown.width & ~1, height: shown.height & ~1 });
+    this.paint = this.canvas.getContext("2d", { alpha: false });
+    const stream = this.canvas.captureStream(fps);
+    this.show(shown);
     soundTracks.forEach((track) => stream.addTrack(track));
     this.type = TYPES.find((type) => MediaRecorder.isTypeSupported(type));
     this.parts = [];
@@ -61,13 +65,20 @@ export class Take {
     this.recorder.start(1000);
   }
 
+  show(shown) {
+    const { width, height } = this.canvas, scale = Math.min(width / shown.width, height / shown.height);
+    const [w, h] = [Math.round(shown.width * scale), Math.round(shown.height * scale)];
+    if (w < width - 1 || h < height - 1) this.paint.fillRect(0, 0, width, height);
+    this.paint.drawImage(shown, (width - w) >> 1, (height - h) >> 1, w, h);
+  }
+
   get seconds() { return (performance.now() - this.begun) / 1000; }
 
   finish() {
     return new Promise((resolve) => {
       this.recorder.onstop = () => resolve({
         url: URL.createObjectURL(new Blob(this.parts, { type: this.type })),
-        name: this.type.startsWith("video/mp4") ? "take.mp4" : "take.webm",
+        suffix: this.type.startsWith("video/mp4") ? ".mp4" : ".webm",
       });
       if (this.recorder.state === "inactive") this.recorder.onstop();
       else this.recorder.stop();

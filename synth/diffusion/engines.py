@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
@@ -16,11 +17,11 @@ import torch
 from torch import Tensor
 
 from runtime.engine import Engine, EngineError, EngineName, Precision, Wanted
-from runtime.engine_cache import Key, cached, engine_folder
-from runtime.engine_onnx import OnnxEngine
+from runtime.engine_cache import SUFFIX, CacheError, Key, cached, engine_folder, read_any
+from runtime.engine_onnx import OnnxEngine, provider_for
 from runtime.engine_tensorrt import RTX, TensorRTEngine, build, load, module_for
 from runtime.engine_torch import TorchEngine
-from runtime.engines import order
+from runtime.engines import gpu_capability, order
 from runtime.errors import InputError
 from synth.diffusion.model import FaceUNet, FrameOutput
 from synth.diffusion.pipeline import GuidePipeline
@@ -58,6 +59,15 @@ def run_by(pipeline: GuidePipeline, wanted: Wanted | Path, streams: int = 1) -> 
     return network
 
 
+@dataclass(frozen=True)
+class _Given:
+    """An engine out of a file, and what the file says of it."""
+
+    engine: Engine
+    made_of: str | None  # fingerprint of the weights
+    precision: str | None
+
+
 class EngineNetwork:
     """Stands in the network's place in a pipeline and has engines do its work, one for each set of shapes."""
 
@@ -72,16 +82,31 @@ class EngineNetwork:
         self._making = Lock()
 
     def take(self, path: Path) -> None:
-        """Use a model that was exported, for the shapes that it was exported for."""
+        """Use a model or an engine that was exported, for the shapes that it was exported for."""
         try:
-            engine = OnnxEngine(path.read_bytes(), self._unet.device.type)
-        except (OSError, EngineError) as error:
-            raise InputError(f"{path} cannot be used ({error}); wanted a model that understudy export wrote") from error
-        if engine.metadata.get(MADE_OF) != self._model:
+            given = self._plan(path) if path.suffix.lower() == SUFFIX else self._model_of(path)
+        except (OSError, EngineError, CacheError) as error:
+            raise InputError(f"{path} cannot be used ({error}); wanted what understudy export wrote") from error
+        if given.made_of != self._model:
             raise InputError(f"{path} was not exported from these weights; wanted the ones it was made of")
-        engine.told += f" in {engine.metadata[PRECISION]}"
+        engine = given.engine
+        engine.told += f" in {given.precision}"
         shapes = Shapes.of(engine.inputs, self._unet)
         self._engines[shapes], self._given = engine, f"{path} is for {shapes}"
+
+    def _model_of(self, path: Path) -> _Given:
+        engine = OnnxEngine(path.read_bytes(), self._unet.device.type)
+        return _Given(engine, engine.metadata.get(MADE_OF), engine.metadata.get(PRECISION))
+
+    def _plan(self, path: Path) -> _Given:
+        kept = read_any(path)
+        gpu, (module, wanted) = f"sm_{self._capability()}", kept.key.library.split()
+        if kept.key.runs_on != gpu:
+            raise EngineError(f"it is for {kept.key.runs_on}, and this GPU is {gpu}")
+        if load(module).__version__ != wanted:
+            raise EngineError(f"it was built by {module} {wanted}, and here is {load(module).__version__}")
+        engine = TensorRTEngine(kept.engine, module, path.with_suffix(".kernels"))
+        return _Given(engine, kept.key.model, kept.key.precision)
 
     def told(self) -> list[str]:
         """Which engines painted, for people."""
@@ -152,19 +177,29 @@ class EngineNetwork:
 
     def _make(self, name: EngineName, shapes: Shapes) -> Engine:
         if name == "torch":
-            unet = self._unet
-            return TorchEngine(Step(unet).by_name, unet.device.type, shapes.inputs(unet), shapes.outputs(unet))
+            return self._torch(shapes)
+        makers = {"compile": self._compiled, "onnx": self._onnx, "tensorrt": self._tensorrt}
         try:
-            return self._onnx(shapes) if name == "onnx" else self._tensorrt(shapes)
+            return makers[name](shapes)
         except EngineError:
             raise
         except Exception as error:  # the libraries' own have no class in common
             raise EngineError(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}") from error
 
-    def _onnx(self, shapes: Shapes) -> Engine:
-        import onnxruntime
+    def _torch(self, shapes: Shapes, *, compiled: bool = False) -> Engine:
+        unet = self._unet
+        inputs, outputs = shapes.inputs(unet), shapes.outputs(unet)
+        return TorchEngine(Step(unet).by_name, unet.device.type, inputs, outputs, compiled=compiled)
 
+    def _compiled(self, shapes: Shapes) -> Engine:
+        engine = self._torch(shapes, compiled=True)
+        self._prove(engine, shapes)
+        return engine
+
+    def _onnx(self, shapes: Shapes) -> Engine:
         device = self._unet.device.type
+        provider_for(device)  # before ten seconds go into exporting
+        import onnxruntime
 
         def open_model(model: bytes) -> Engine:
             return OnnxEngine(model, device)
@@ -174,10 +209,7 @@ class EngineNetwork:
         return open_model(cached(key, lambda: self._proven(to_onnx(self._unet, shapes), open_model, shapes)))
 
     def _tensorrt(self, shapes: Shapes) -> Engine:
-        if self._unet.device.type != "cuda":
-            raise EngineError("torch has no GPU here")
-        major, minor = torch.cuda.get_device_capability()
-        capability = 10 * major + minor
+        capability = self._capability()
         name = module_for(capability)
         gpu = "" if name == RTX else torch.cuda.get_device_name()
         key = self._key(shapes, f"sm_{capability}", gpu, f"{name} {load(name).__version__}")
@@ -191,6 +223,13 @@ class EngineNetwork:
 
         return open_plan(cached(key, made))
 
+    def _capability(self) -> int:
+        """Of the GPU that the network is on, like 89; raises EngineError."""
+        capability = gpu_capability() if self._unet.device.type == "cuda" else None
+        if capability is None:
+            raise EngineError("torch has no GPU here")
+        return capability
+
     def _key(self, shapes: Shapes, runs_on: str, gpu: str, library: str) -> Key:
         return Key(
             model=self._model, shapes=str(shapes), precision=self._precision, runs_on=runs_on, gpu=gpu,
@@ -199,12 +238,15 @@ class EngineNetwork:
 
     def _proven(self, built: bytes, open_built: Callable[[bytes], Engine], shapes: Shapes) -> bytes:
         """What was built, if it says what torch says; raises EngineError."""
-        off = gap(self._unet, open_built(built), by_chance(self._unet, shapes))
+        self._prove(open_built(built), shapes)
+        return built
+
+    def _prove(self, engine: Engine, shapes: Shapes) -> None:
+        off = gap(self._unet, engine, by_chance(self._unet, shapes))
         limit = TOLERANCE[self._precision]
         if not off <= limit:
             raise EngineError(f"what it makes differs from torch's by {off:.2g}, wanted {limit:g} at most")
         _log.info("built for %s, %.1e from torch at most", shapes, off)
-        return built
 
 
 def _most(sizes: Sequence[int], n: int) -> int:

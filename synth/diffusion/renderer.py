@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_args
 
 from runtime.engine import ENGINES, Wanted
+from runtime.engine_cache import SUFFIX
 from runtime.errors import InputError
+from runtime.missing import missing
 from runtime.records import Cue, Shot
 from synth.camera import VirtualCamera
 from synth.diffusion.guide import Crop, references
@@ -56,15 +58,15 @@ def find_weights(name: str | None) -> Path:
 
 
 def engine_named(text: str | None) -> Wanted | Path:
-    """`auto`, as without a name, one of ENGINES, or a model that understudy export wrote; raises InputError."""
+    """`auto`, as without a name, one of ENGINES, or a file that understudy export wrote; raises InputError."""
     for known in get_args(Wanted):
         if (text or "auto") == known:
             return cast(Wanted, known)
     path = Path(text or "")
-    if path.suffix.lower() != ".onnx":
-        raise InputError(f"--engine is {text!r}; wanted auto, {', '.join(ENGINES)}, or an exported .onnx")
+    if path.suffix.lower() not in (".onnx", SUFFIX):
+        raise InputError(f"--engine is {text!r}; wanted auto, {', '.join(ENGINES)}, or an exported .onnx or {SUFFIX}")
     if not path.is_file():
-        raise InputError(f"{path} does not exist; wanted a model that understudy export wrote")
+        raise InputError(f"{path} does not exist; wanted what understudy export wrote")
     return path
 
 
@@ -83,9 +85,7 @@ def load_network(
         from synth.diffusion.pipeline import GuidePipeline
         from synth.diffusion.scheduler import BridgeScheduler
     except ImportError as error:
-        raise InputError(
-            f"the diffusion renderer needs {error.name}, which is not installed; wanted pip install understudy[diffusion]"
-        ) from error
+        raise missing("the diffusion renderer", error.name or "diffusers") from error
     from safetensors import SafetensorError
 
     try:  # part by part: a pipeline's own index may name any class of any module, and pickles

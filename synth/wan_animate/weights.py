@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runtime.errors import InputError
+from runtime.missing import missing
 from synth.wan_animate.options import WanAnimateOptions
 
 if TYPE_CHECKING:
     from synth.wan_animate.pipeline import WanAnimate
 
 NEEDS = ("torch", "diffusers", "transformers", "accelerate", "ftfy")
-EXTRA = "pip install understudy[wan-animate]"
 
 
 def check_weights(folder: Path, options: WanAnimateOptions) -> None:
@@ -43,8 +43,7 @@ def check_weights(folder: Path, options: WanAnimateOptions) -> None:
     }
     for library, what in needed.items():
         if find_spec(library) is None:
-            wanted = "pip install bitsandbytes" if library == "bitsandbytes" else EXTRA
-            raise InputError(f"{what} needs {library}, which is not installed; wanted {wanted}")
+            raise missing(what, library)
 
 
 def load_weights(folder: Path, options: WanAnimateOptions) -> WanAnimate:

@@ -20,8 +20,8 @@ from audio.voice import EspeakVoice, Utterance
 from runtime.errors import InputError
 from runtime.records import SAMPLE_RATE
 
-espeak = pytest.mark.skipif(find_spec("espeakng_loader") is None, reason="needs understudy[voice]")
-sphinx = pytest.mark.skipif(find_spec("pocketsphinx") is None, reason="needs understudy[align]")
+espeak = pytest.mark.skipif(find_spec("espeakng_loader") is None, reason="make setup brings it")
+sphinx = pytest.mark.skipif(find_spec("pocketsphinx") is None, reason="make setup brings it")
 
 TEXT = "Please bring the big blue box from the attic, and put my coffee on the table before five."
 TALK = Path(__file__).parents[3] / "shared" / "clips" / "talk"
@@ -190,7 +190,7 @@ def test_a_language_that_needs_espeak_says_so(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setitem(sys.modules, "espeakng_loader", None)
     monkeypatch.setattr(voice, "_espeak", voice._espeak.__wrapped__)
-    with pytest.raises(InputError, match=r"pip install 'understudy\[voice\]'"):
+    with pytest.raises(InputError, match=r"make setup adds espeak-ng"):
         align(np.ones(SAMPLE_RATE, np.float32), "Guten Tag", "de")
 
 

@@ -128,7 +128,7 @@ def test_hardly_any_sound_is_no_accident(n: int) -> None:
     assert sum((p.end - p.start for p in found), Fraction(0)) == Fraction(n, SAMPLE_RATE)
 
 
-@pytest.mark.skipif(find_spec("espeakng_loader") is None, reason="needs understudy[voice]")
+@pytest.mark.skipif(find_spec("espeakng_loader") is None, reason="make setup brings it")
 @pytest.mark.parametrize(
     ("language", "text"),
     [

@@ -23,7 +23,7 @@ from runtime.stage import run
 
 Floats = NDArray[np.float32]
 
-espeak = pytest.mark.skipif(find_spec("espeakng_loader") is None, reason="needs understudy[voice]")
+espeak = pytest.mark.skipif(find_spec("espeakng_loader") is None, reason="make setup brings it")
 LISTEN = ("whole", "live")
 UPPER, LOWER = list(INNER_LIPS_UPPER[1:-1]), list(INNER_LIPS_LOWER[1:-1])
 

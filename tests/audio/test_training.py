@@ -22,9 +22,9 @@ from runtime.errors import InputError
 from runtime.records import SAMPLE_RATE
 
 Floats = NDArray[np.float32]
-espeak = pytest.mark.skipif(find_spec("espeakng_loader") is None, reason="needs understudy[voice]")
+espeak = pytest.mark.skipif(find_spec("espeakng_loader") is None, reason="make setup brings it")
 flite = pytest.mark.skipif(shutil.which("flite") is None, reason="needs flite")
-torch = pytest.mark.skipif(find_spec("torch") is None, reason="needs understudy[train]")
+torch = pytest.mark.skipif(find_spec("torch") is None, reason="make diffusion brings it")
 
 MAKERS = (sounds.steady, sounds.gusts, sounds.breaths, sounds.music, sounds.tones, sounds.knocks)
 

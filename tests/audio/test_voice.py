@@ -20,7 +20,7 @@ from runtime.errors import InputError
 from runtime.records import SAMPLE_RATE
 
 HAS_ESPEAK = find_spec("espeakng_loader") is not None
-espeak = pytest.mark.skipif(not HAS_ESPEAK, reason="needs understudy[voice]")
+espeak = pytest.mark.skipif(not HAS_ESPEAK, reason="make setup brings it")
 
 # Digits are read in any language and any script.
 NUMBERS = "1 2 3 4 5 6 7 8 9 10 14 36 100, 1000. a b c d e f g"
@@ -173,7 +173,7 @@ def test_without_the_library_one_sentence_says_what_to_install(monkeypatch: pyte
     from audio import voice
 
     monkeypatch.setitem(sys.modules, "espeakng_loader", None)
-    with pytest.raises(InputError, match=r"pip install 'understudy\[voice\]' adds espeak-ng \(GPL\)"):
+    with pytest.raises(InputError, match=r"make setup adds espeak-ng \(GPL\)"):
         voice._espeak.__wrapped__()
 
 

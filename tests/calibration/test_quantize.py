@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-onnx = pytest.importorskip("onnx", reason="needs understudy[engines]")
-ort = pytest.importorskip("onnxruntime", reason="needs understudy[engines]")
+onnx = pytest.importorskip("onnx", reason="make diffusion brings it")
+ort = pytest.importorskip("onnxruntime", reason="make diffusion brings it")
 
 from calibration.quantize import Flavour, Range, measure, quantized  # noqa: E402
 from runtime.engine_tensorrt import build  # noqa: E402

@@ -48,14 +48,18 @@ def assert_same(ours: Sequence[Motion], theirs: Sequence[Motion]) -> None:
     assert len(ours) == len(theirs)
     for a, b in zip(ours, theirs, strict=True):
         assert (a.time, a.confidence) == (b.time, b.confidence)
-        for name in ("head", "expression", "gaze", "face"):
+        for name in ("head", "expression", "gaze", "face", "shoulders"):
             np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
 
 
-@pytest.mark.parametrize("performer", [None, Performer(template())], ids=["learning", "knowing"])
-def test_streamed_equals_whole_and_a_flush_makes_it_new(performer: Performer | None) -> None:
+@pytest.mark.parametrize(
+    ("performer", "look_ahead_s"),
+    [(None, 0.0), (Performer(template()), 0.0), (Performer(template()), 0.1)],
+    ids=["learning", "knowing", "looking ahead"],
+)
+def test_streamed_equals_whole_and_a_flush_makes_it_new(performer: Performer | None, look_ahead_s: float) -> None:
     seen = sightings(range_of_motion(), lost=(7, 8, 9, 20))[:45]
-    stage = Perform(performer)
+    stage = Perform(performer, look_ahead_s=look_ahead_s)
     whole = list(run(stage, seen))
     assert [m.time for m in whole] == [s.time for s in seen]
     piecewise = [m for s in seen for m in stage.push(s)] + list(stage.flush())
@@ -151,6 +155,28 @@ def test_a_still_head_stays_still_under_noise() -> None:
     assert shake(out) < 0.7 * shake(raw)
 
 
+def test_who_looks_ahead_lags_behind_a_moving_jaw_much_less_and_shakes_no_more() -> None:
+    rng = np.random.default_rng(0)
+    seen = sightings(Script(Fraction(2), {"jawOpen": tuple((i / 4, i % 2 * 0.8) for i in range(9))}))
+    noisy = [replace(s, face=FaceMesh(s.face.landmarks + rng.normal(0, 0.2, (478, 3)).astype(np.float32))) for s in seen if s.face]  # fmt: skip
+
+    def off(look_ahead_s: float) -> tuple[float, float]:
+        """How far a chin is from where it is, and how it shakes, units."""
+        out, true = (
+            np.stack([m.face[152, :2] for m in run(stage, ss)])
+            for stage, ss in (
+                (Perform(Performer(template()), look_ahead_s=look_ahead_s), noisy),
+                (Perform(Performer(template()), smooth=None), seen),
+            )
+        )
+        return float(np.abs(out - true).mean()), float(np.abs(np.diff(out - true, axis=0)).mean())
+
+    behind, ahead = off(0.0), off(0.1)
+    print(f"off and shaking, units: {behind} without, {ahead} looking ahead")
+    assert ahead[0] < 0.8 * behind[0]
+    assert ahead[1] < behind[1]
+
+
 def test_a_blend_starts_at_the_one_and_ends_at_the_other() -> None:
     a, b = (range_of_motion()(Fraction(t, 10)) for t in (8, 31))
     for share, like in ((0.0, a), (1.0, b)):
@@ -187,3 +213,22 @@ def test_track_gives_one_sighting_a_picture_with_its_own_time_and_camera() -> No
     assert [s.face is not None for s in seen] == [True, False, False, True]
     assert {s.camera for s in seen} == {Camera.of_picture(160, 90)}
     assert seen[1].anchors is None
+
+
+def test_shoulders_are_as_far_away_as_the_head_and_held_while_out_of_sight() -> None:
+    first, second = np.array(((100, 400), (420, 400)), np.float32), np.array(((130, 390), (450, 390)), np.float32)
+    seen = [replace(s, shoulders=first) for s in sightings(SMILING)[:40]]
+    seen[20:] = [replace(s, shoulders=second) for s in seen[20:]]
+    seen[:5] = [replace(s, shoulders=None) for s in seen[:5]]
+    seen[30:] = [replace(s, shoulders=None) for s in seen[30:]]
+    stage = Perform(Performer(template()), shoulders=first)
+    out = list(run(stage, seen))
+    told = [CAMERA.project(m.shoulders) for m in out if m.shoulders is not None]
+    assert len(told) == 40
+    np.testing.assert_allclose(told[0], first, atol=0.5)
+    np.testing.assert_allclose(told[19], first, atol=0.5)
+    np.testing.assert_allclose(told[29], second, atol=6)
+    np.testing.assert_allclose(told[39], told[29], atol=0.5)
+    assert all(m.shoulders is not None and (m.shoulders[:, 2] == m.head[2, 3]).all() for m in out)
+    assert knowing().push(seen[0])[0].shoulders is None
+    assert_same(out, [m for s in seen for m in stage.push(s)])

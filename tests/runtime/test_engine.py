@@ -72,6 +72,14 @@ def test_threads_take_turns() -> None:
     assert most == 1
 
 
+def test_what_is_compiled_is_run_and_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch's compiler itself takes twenty seconds: whoever asks for it has it proven, here it is left out."""
+    monkeypatch.setattr(torch, "compile", lambda network, dynamic: lambda a, b: {"twice": 2 * network(a, b)["more"]})
+    compiled = TorchEngine(difference, "cpu", PAIR, {"twice": Spec((2, 3))}, compiled=True)
+    assert "(compiled, CPU)" in compiled.told
+    assert torch.equal(compiled({"a": torch.ones(2, 3), "b": torch.ones(2, 3)})["twice"], torch.full((2, 3), 4.0))
+
+
 def test_a_spec_tells_how_much_memory_it_takes() -> None:
     assert Spec((2, 3)).n_bytes == 24
     assert Spec((2, 3), "float16").n_bytes == 12

@@ -30,9 +30,25 @@ def test_every_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr("runtime.engine_tensorrt.find_spec", lambda name: None)
     assert [(f.able, f.why) for f in look("cpu")] == [
         (False, "torch is not installed"),
+        (False, "torch is not installed"),
         (False, "onnxruntime, onnx, onnxscript, torch not installed"),
         (False, "tensorrt_rtx is not installed, and only that builds without a GPU"),
     ]
+
+
+def test_compiling_takes_a_compiler_and_on_a_gpu_triton(monkeypatch: pytest.MonkeyPatch) -> None:
+    there: set[str] = set()
+    monkeypatch.setattr("shutil.which", lambda name: name if name in there else None)
+    monkeypatch.setattr(engines, "find_spec", lambda name: name if name != "triton" else None)
+    monkeypatch.setattr(engines, "gpu_capability", lambda: 90)
+
+    def told(device: str | None) -> Found:
+        return next(found for found in look(device) if found.name == "compile")
+
+    assert told("cpu") == Found("compile", False, "torch compiles with a C++ compiler, and there is none")
+    there |= {"g++", "gcc"}
+    assert told("cpu").able
+    assert told(None) == Found("compile", False, "torch compiles for GPUs with triton, which is not installed")
 
 
 def test_a_gpu_that_rtx_does_not_run_on_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:

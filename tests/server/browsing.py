@@ -15,7 +15,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -105,6 +105,34 @@ def chromium(*arguments: str) -> Iterator[Any]:
         yield browser
         with suppress(api.Error):  # it may have been killed
             browser.close()
+
+
+class Chromium:
+    """A Chromium for many tests, each with a context of its own; another one where it was killed."""
+
+    def __init__(self, *arguments: str) -> None:
+        self._arguments = arguments
+        self._open = ExitStack()
+        self._browser: Any = None
+
+    def __call__(self) -> Any:
+        """Playwright's `Browser`."""
+        if self._browser is None or not self._is_alive():
+            self.close()
+            self._browser = self._open.enter_context(chromium(*self._arguments))
+        return self._browser
+
+    def _is_alive(self) -> bool:
+        from playwright.sync_api import Error
+
+        try:
+            self._browser.new_context().close()
+        except Error:
+            return False
+        return True
+
+    def close(self) -> None:
+        self._open.close()
 
 
 class Page:

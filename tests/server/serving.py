@@ -89,6 +89,6 @@ def serving(data: Path, *, options: tuple[str, ...] = (), limits: str | None = N
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
-        assert process.wait(60) in (0, 143, -signal.SIGTERM), log.read_text()
+        assert process.wait(60) in (0, 143, -signal.SIGTERM, -signal.SIGKILL), log.read_text()
         assert process.stdout is not None
         process.stdout.close()

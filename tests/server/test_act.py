@@ -17,6 +17,7 @@ from runtime.image import save_image
 from runtime.records import N_EXPRESSION, N_LANDMARKS, Motion
 from runtime.video import VideoReader
 from server.act import ActOptions, act, at_rate
+from tests.server.conftest import film
 
 
 def motion(time: Fraction) -> Motion:
@@ -58,6 +59,38 @@ def test_fps_ratio_camera_and_the_actor_beside_go_together(portrait: Path, clip:
     assert np.abs(shown.mean((0, 1)) - actor.mean((0, 1))).max() < 4
 
 
+def test_shoulders_follow_the_actors_where_that_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = pytest.importorskip("skimage.data", reason="scikit-image brings the face; pip install scikit-image")
+    whole = np.ascontiguousarray(data.astronaut()[:400, :400])
+    save_image(tmp_path / "portrait.png", whole)
+    leaning = film(tmp_path / "actor.mp4", lambda i: np.roll(whole, 3 * i, 1), 12)
+    chest = (slice(250, 310), slice(170, 240))  # cloth on all sides
+
+    def gone(**options: object) -> float:
+        """How many px to the right the chest went from the first picture to the last."""
+        made = render(tmp_path / "portrait.png", leaning, tmp_path / f"{len(options)}.mp4", **options)
+        with VideoReader(made) as reader:
+            first, *_, last = (frame.rgb.mean(-1) for frame in reader)
+        off = [np.abs(np.roll(first, i, 1)[chest] - last[chest]).mean() for i in range(40)]
+        return float(np.argmin(off))
+
+    with monkeypatch.context() as nobody:
+        nobody.setattr("perfcap.body.Shoulders.find", lambda *_: None)
+        options = ActOptions(body=True, end=Fraction(2, 25))
+        tally = act(tmp_path / "portrait.png", leaning, tmp_path / "unseen.mp4", options, lambda *_: None)
+    assert tally.notes == ["the actor's shoulders are not to be seen; the character's follow its neck a little"]
+    assert gone(body=True) > 22  # of the actor's 33: joints are not told to the pixel
+    assert gone() < 14
+    with pytest.raises(InputError, match=r"take\.npz holds a head alone; wanted a video for --body"):
+        act(
+            tmp_path / "portrait.png",
+            tmp_path / "take.npz",
+            tmp_path / "out.mp4",
+            ActOptions(body=True),
+            lambda *_: None,
+        )
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("width", "height", "face_share"), [(256, 256, 0.8), (3840, 2160, 0.06), (700, 2100, 0.25)])
 def test_faces_large_and_small_act_in_pictures_of_any_size(
@@ -96,10 +129,18 @@ def test_a_performance_without_pictures_has_no_actor_to_show(portrait: Path, cli
     assert not (tmp_path / "out.mp4").exists()
 
 
+def test_an_export_is_no_performance_to_be_read(portrait: Path, tmp_path: Path) -> None:
+    (tmp_path / "take.csv").write_text("Timecode,BlendshapeCount\n")
+    with pytest.raises(
+        InputError, match=r"take\.csv is written for other programs; wanted a video, or the capture's .npz"
+    ):
+        render(portrait, tmp_path / "take.csv", tmp_path / "out.mp4")
+
+
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Of a tiny network that was never trained for anything."""
-    pytest.importorskip("diffusers", reason="needs understudy[diffusion]")
+    pytest.importorskip("diffusers", reason="make diffusion brings it")
     from tests.synth.diffusion.network import pipeline
 
     folder = tmp_path_factory.mktemp("weights") / "tiny"

@@ -29,10 +29,15 @@ def test_a_video_plays_over_and_over_as_a_camera(clip: Path) -> None:
     camera.close()
 
 
-@pytest.mark.parametrize(("wanted", "says"), [("nowhere.mp4", "is no file"), ("77", "cannot be opened")])
-def test_a_camera_that_is_not_there_is_refused(wanted: str, says: str) -> None:
+@pytest.mark.parametrize(("wanted", "says"), [
+    ("nowhere.mp4", "is no file"), ("77", "cannot be opened"), (__file__, "which holds text; wanted a video"),
+])  # fmt: skip
+def test_a_camera_that_is_not_there_is_refused_in_our_words_alone(
+    wanted: str, says: str, capfd: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(InputError, match=says):
         Camera(wanted)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_character_is_a_picture_or_the_demo_s_by_name(tmp_path: Path) -> None:
@@ -76,7 +81,7 @@ def test_what_a_camera_sees_is_shown_to_whoever_looks_on_and_its_motion_sent(por
             assert found is not None
 
             async def look() -> bytes:
-                async with connect(f"ws://{found[1]}/v1/watch?session=live") as watcher:
+                async with connect(f"ws://{found[1]}/v1/watch?session=live", open_timeout=60) as watcher:
                     message = await watcher.recv()
                     assert isinstance(message, bytes)
                     return message

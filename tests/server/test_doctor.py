@@ -55,12 +55,10 @@ def test_what_is_optional_does_not_count(monkeypatch: pytest.MonkeyPatch, capsys
     assert run(["doctor", "--json"]) == 0
     checks = {check["name"]: check for check in json.loads(capsys.readouterr().out)["checks"]}
     assert not checks["torch"]["ok"]
-    assert "pip install torch" in checks["torch"]["remedy"]
-    assert (
-        checks["espeak-ng"]["remedy"]
-        == "pip install 'understudy[voice]', for texts and for transcripts of any language"
-    )
-    assert checks["pocketsphinx"]["remedy"] == "pip install 'understudy[align]', for English transcripts"
+    assert checks["torch"]["remedy"] == "make diffusion, for training and --renderer diffusion"
+    assert checks["transformers"]["remedy"] == "make wan-animate, for --renderer wan-animate"
+    assert checks["espeak-ng"]["remedy"] == "make setup, for texts and for transcripts of any language"
+    assert checks["pocketsphinx"]["remedy"] == "make setup, for English transcripts"
 
 
 def test_engines_are_told_of_and_which_is_taken(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-pytest.importorskip("diffusers", reason="needs understudy[diffusion]")
-pytest.importorskip("onnxscript", reason="needs understudy[engines]")
+pytest.importorskip("diffusers", reason="make diffusion brings it")
+pytest.importorskip("onnxscript", reason="make diffusion brings it")
 
 import torch
 
@@ -25,8 +26,10 @@ from server.act import ActOptions, act
 from server.cli import run
 from server.export import ExportOptions
 from server.take import Tally
-from synth.diffusion.model import N_REFERENCE
+from synth.diffusion import engines, step
+from synth.diffusion.model import N_REFERENCE, FaceUNet
 from synth.diffusion.renderer import load_network
+from synth.diffusion.step import Shapes
 from tests.synth.diffusion.network import pipeline
 
 S = 32
@@ -37,6 +40,24 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("export") / "mine"
     pipeline(S, steps=2).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def each_model_is_exported_once() -> Iterator[None]:
+    """The exporter takes seconds, and says the same of the same numbers and shapes."""
+    known: dict[tuple[object, ...], bytes] = {}
+    export = step.to_onnx
+
+    def once(unet: FaceUNet, shapes: Shapes) -> bytes:
+        key = step.fingerprint(unet), unet.dtype, shapes
+        if key not in known:
+            known[key] = export(unet, shapes)
+        return known[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (step, engines):
+            patch.setattr(module, "to_onnx", once)
+        yield
 
 
 def told(capsys: pytest.CaptureFixture[str], *arguments: object) -> Any:
@@ -163,9 +184,11 @@ def test_engines_are_for_the_gpus_that_have_the_precision() -> None:
 
 
 def test_an_engine_that_nobody_knows_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"--engine is 'openvino'; wanted auto, torch, onnx, tensorrt, or an exported"):
+    with pytest.raises(
+        InputError, match=r"--engine is 'openvino'; wanted auto, torch, compile, onnx, tensorrt, or an exported"
+    ):
         ActOptions(renderer="diffusion", engine="openvino")
-    with pytest.raises(InputError, match=r"none\.onnx does not exist; wanted a model that understudy export wrote"):
+    with pytest.raises(InputError, match=r"none\.onnx does not exist; wanted what understudy export wrote"):
         ActOptions(renderer="diffusion", engine=str(tmp_path / "none.onnx"))
     with pytest.raises(ValueError, match="--engine is not for the warp; wanted --renderer diffusion"):
         ActOptions(engine="torch")

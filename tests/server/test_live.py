@@ -122,6 +122,29 @@ def test_a_client_that_does_not_read_loses_the_oldest_pictures_and_memory_stays_
     assert session.failed
 
 
+def test_where_drawing_is_slow_a_picture_is_looked_at_only_when_it_can_be_drawn(
+    session: LiveSession, gated: Gated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = threading.Semaphore(0)
+
+    def slowly(self: Grey, seen: Seen) -> Rgb:
+        assert drawn.acquire(timeout=60)
+        return np.zeros((16, 16, 3), np.uint8)
+
+    monkeypatch.setattr(Grey, "__call__", slowly)
+    for _ in range(3):
+        gated.go.release()
+    session.push(media(0))
+    until(lambda: session._shows_since is not None)
+    for i in range(1, 4):
+        session.push(media(i))
+    for _ in range(3):
+        drawn.release()
+    until(lambda: session.stats.rendered == 3)
+    assert times(session) == [0, 2, 3]  # 1 was not looked at while 0 was drawn, and newer ones came
+    assert session.stats.dropped == 1
+
+
 def test_a_picture_that_cannot_be_used_is_said_and_the_session_goes_on(session: LiveSession, gated: Gated) -> None:
     session.push(Media(Kind.JPEG, 1, b"\xff\xd8\xffbroken"))
     gated.go.release()

@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("diffusers", reason="needs understudy[diffusion]")
+pytest.importorskip("diffusers", reason="make diffusion brings it")
 
 import torch
 from torch import Tensor
 
 from runtime.errors import InputError
-from server.painting import Painting, Shared, open_painting
+from server.painting import TOGETHER, Painting, Shared, open_painting
+from synth.diffusion.engines import EngineNetwork, run_by
 from synth.diffusion.model import N_GUIDE, N_REFERENCE
 from synth.diffusion.pipeline import Frames, GuidePipeline, Memory
 from tests.synth.diffusion.network import pipeline
@@ -90,9 +91,16 @@ def test_sessions_that_wait_at_the_same_moment_are_painted_in_one_call() -> None
     assert (shared.n_calls, shared.n_painted) == (2, 4)
 
 
-def test_every_session_gets_its_own_pictures_in_its_own_order() -> None:
-    made = pipeline(S, steps=2)
-    shared = Shared(made)
+@pytest.mark.parametrize("fixed", [False, True])
+def test_every_session_gets_its_own_pictures_in_its_own_order(fixed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the network itself, which takes any number of streams, and by engines for 1, 2 and 4, as on a GPU."""
+    made, live = pipeline(S, steps=2), pipeline(S, steps=2)
+    shared = Shared(live)
+    if fixed:
+        monkeypatch.setattr(EngineNetwork, "_onnx", EngineNetwork._torch)
+        network = run_by(live, "onnx", streams=TOGETHER)
+        network.ready(S, 1, 1)
+        assert [shapes.streams for shapes in network._engines] == [1, 2, 4]
     alone, together = ([Client(network, seed) for seed in range(5)] for network in (made, shared))
 
     def perform(client: Client) -> None:
@@ -158,5 +166,7 @@ def test_without_weights_nothing_is_offered_and_what_was_wanted_is_refused(
 
 def test_an_engine_that_nobody_knows_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
     pipeline(32).save_pretrained(tmp_path / "run")
-    with pytest.raises(InputError, match="--engine is 'openvino'; wanted auto, torch, onnx, tensorrt, or an exported"):
+    with pytest.raises(
+        InputError, match="--engine is 'openvino'; wanted auto, torch, compile, onnx, tensorrt, or an exported"
+    ):
         open_painting(str(tmp_path / "run"), "openvino", wanted=True)

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    pytest.importorskip("diffusers", reason="needs understudy[diffusion]")
+    pytest.importorskip("diffusers", reason="make diffusion brings it")
     from tests.synth.diffusion.network import pipeline
 
     folder = tmp_path_factory.mktemp("run") / "chance"
@@ -120,6 +121,9 @@ def test_the_renderer_changes_in_the_midst_of_a_session_and_all_else_goes_on(
             await live.ask("camera", "zoom:1.4")
             before = await perform(live, acted * 2)
             await live.ask("renderer", "diffusion")
+            while "cast" not in [said["type"] for said in live.said]:  # it is made ready beside the pictures
+                with suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(live.receive(), 0.1)
             return before, await perform(live, acted, first=len(before))
 
     (warped, changed), (_, painted) = (run(partial(go, first)) for first in ("warp", "diffusion"))

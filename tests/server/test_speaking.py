@@ -19,7 +19,7 @@ from runtime.records import AudioChunk, Motion
 from server.live import Half
 from server.performing import Showing
 from server.speaking import FPS, MOST_TEXTS, TICK, Queue, SpeakingSession
-from server.wire import Kind, Media, unpack
+from server.wire import Kind, Media, pack, unpack
 from synth.rig import Character, rig
 
 Rgb = NDArray[np.uint8]
@@ -197,6 +197,9 @@ class Deaf(Stepped):
         super().__init__(Grey(), Kind.JPEG, lambda: None, echo=echo)
         self._living, self._says = Delay(), AsItIs()  # type: ignore[assignment]
 
+    def _message(self, time_us: int, rgb: Rgb) -> bytes:
+        return pack(Kind.JPEG, time_us, b"\xff\xd8\xff")
+
 
 @pytest.mark.slow
 def test_after_an_hour_sound_and_picture_are_no_farther_apart(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -247,7 +250,7 @@ def test_a_microphone_that_was_held_up_is_caught_up_with(monkeypatch: pytest.Mon
 def test_in_silence_the_character_rests_and_in_speech_its_lips_move(character: Character) -> None:
     from server.pictures import decode
 
-    pytest.importorskip("espeakng_loader", reason="espeak-ng says what is said; pip install understudy[voice]")
+    pytest.importorskip("espeakng_loader", reason="espeak-ng says what is said; make setup brings it")
     said = EspeakVoice("en").speak("Father's car is far away, and our large farm starts here.").pcm
     finder = MediaPipeFaces(still=True)
 

@@ -22,21 +22,23 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from audio.speech import read_speech, whole
 from perfcap.expression import template
 from perfcap.face import MediaPipeFaces
 from perfcap.written import Script
-from runtime.records import Cue
+from runtime.records import SAMPLE_RATE, Cue
 from server.demo import ADMIRAL, ASTRONAUT
 from server.pictures import encode
 from server.wire import Kind
 from synth.retarget import Retarget, RetargetOptions
 from synth.rig import rig
 from synth.warp import WarpRenderer
-from tests.server.browsing import asleep, chromium, firefox, limited
+from tests.server.browsing import Chromium, asleep, firefox, limited
 from tests.server.serving import Running, apart, serving
 
 Rgb = NDArray[np.uint8]
 pytestmark = pytest.mark.slow
+SPEAKER = Path(__file__).parents[3] / "shared" / "clips" / "talk" / "vr4_30fps.mp4"
 SHOTS = os.environ.get("UNDERSTUDY_SCREENSHOTS")  # a folder to keep pictures of the page in; docs/images has some
 
 # What the page sends is kept by its capture time, so that what the canvas shows can be compared with it: as it goes
@@ -72,6 +74,17 @@ KEEP_SENT = """
     };
   }
 """
+# What a browser does to a page that nobody looks at: its videos tell of no more pictures.
+AWAY = """() => {
+  HTMLVideoElement.prototype.requestVideoFrameCallback = () => 0;
+  Object.defineProperty(document, "hidden", { get: () => true });
+  document.dispatchEvent(new Event("visibilitychange"));
+}"""
+DROP = """async ([name, base64]) => {
+  const dropped = new DataTransfer(), bytes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
+  dropped.items.add(new File([bytes], name));
+  for (const kind of ["dragover", "drop"]) document.body.dispatchEvent(new DragEvent(kind, { dataTransfer: dropped, bubbles: true, cancelable: true }));
+}"""
 # Pairs of what was sent and what the canvas showed of it, with the time of showing, for some time.
 SAMPLE = """async (ms) => {
   const canvas = document.getElementById("character"), small = document.createElement("canvas"), out = [], begun = performance.now();
@@ -89,9 +102,34 @@ SAMPLE = """async (ms) => {
 }"""
 
 
+SHOWN = "document.getElementById('character').toDataURL('image/jpeg', 0.85).split(',')[1]"
+
+
 @pytest.fixture(scope="module")
 def camera(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Seven seconds of a portrait that opens and shuts its mouth, turns and blinks: a film for a fake camera."""
+    """A film for a fake camera, and beside it sound for a fake microphone: of somebody who speaks, where there is such
+    a clip; else, and where pictures of the page are kept, of a portrait.
+    """
+    film = tmp_path_factory.mktemp("camera") / "camera.mjpeg"
+    if SPEAKER.exists() and not SHOTS:
+        shots, pcm = _filmed(), whole(read_speech(SPEAKER))
+    else:
+        shots, pcm = _made(), np.float32(0.28) * np.sin(2 * np.pi * 440 * np.arange(3 * SAMPLE_RATE) / SAMPLE_RATE)
+    film.write_bytes(b"".join(encode(shot, Kind.JPEG) for shot in shots))
+    with wave.open(str(film.with_name("microphone.wav")), "wb") as sound:
+        sound.setparams((1, 2, SAMPLE_RATE, 0, "NONE", ""))
+        sound.writeframes((32_000 * pcm).astype("<i2").tobytes())
+    return film
+
+
+def _filmed() -> Iterator[Rgb]:
+    with av.open(str(SPEAKER)) as media:
+        for frame in media.decode(video=0):
+            yield np.asarray(frame.to_ndarray(width=512, height=512, format="rgb24"), np.uint8)
+
+
+def _made() -> Iterator[Rgb]:
+    """Seven seconds of a portrait that opens and shuts its mouth, turns and smiles."""
     pytest.importorskip("skimage", reason="scikit-image brings the face; pip install scikit-image")
     rgb = ASTRONAUT.load()
     character = rig(rgb, MediaPipeFaces(still=True).find(rgb)[0], template())
@@ -103,14 +141,8 @@ def camera(tmp_path_factory: pytest.TempPathFactory) -> Path:
     })  # fmt: skip
     motions = [script(Fraction(i, 30)) for i in range(210)]
     retarget, renderer = Retarget(character, template(), motions[:1], RetargetOptions()), WarpRenderer(character)
-    film = tmp_path_factory.mktemp("camera") / "camera.mjpeg"
-    shots = (np.asarray(renderer.render(Cue(time=m.time, motion=retarget(m))).rgb) for m in motions)
-    film.write_bytes(b"".join(encode(shot, Kind.JPEG) for shot in shots))
-    with wave.open(str(film.with_name("microphone.wav")), "wb") as sound:
-        sound.setparams((1, 2, 48_000, 0, "NONE", ""))
-        t = np.arange(48_000 * 3) / 48_000
-        sound.writeframes((9000 * np.sin(2 * np.pi * 440 * t)).astype("<i2").tobytes())
-    return film
+    for motion in motions:
+        yield np.asarray(renderer.render(Cue(time=motion.time, motion=retarget(motion))).rgb)
 
 
 @pytest.fixture(scope="module")
@@ -130,21 +162,34 @@ def server(data: Path) -> Iterator[Running]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def strict(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A server that has room for one and waits a second for them, and has no jobs, which the page asks for in vain."""
+    with serving(apart(data, tmp_path_factory.mktemp("strict")), limits="sessions=1, silent_s=1.0") as running:
+        yield running
+
+
 @pytest.fixture(autouse=True)
 def limit() -> Iterator[None]:
     with limited():
         yield
 
 
-@pytest.fixture
-def browser(camera: Path) -> Iterator[Any]:
+@pytest.fixture(scope="module")
+def kept(camera: Path) -> Iterator[Chromium]:
     """A Chromium whose camera is the film."""
     films = (
         f"--use-file-for-fake-video-capture={camera}",
         f"--use-file-for-fake-audio-capture={camera.with_name('microphone.wav')}",
     )
-    with chromium("--use-fake-ui-for-media-stream", *films) as found:
-        yield found
+    found = Chromium("--use-fake-ui-for-media-stream", *films)
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def browser(kept: Chromium) -> Any:
+    return kept()
 
 
 @dataclass
@@ -205,15 +250,17 @@ def opened(browser: Any, at: str, *, session: str = "", forgive: str = "\0", **o
         context.close()
 
 
+def landmarks(base64_jpeg: str, finder: MediaPipeFaces) -> NDArray[np.float32]:
+    """Of a sampled picture's face [478, 2] px; not numbers where it shows none."""
+    bgr = cv2.imdecode(np.frombuffer(base64.b64decode(base64_jpeg), np.uint8), cv2.IMREAD_COLOR)
+    found = finder.find(np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8))
+    return found[0].landmarks[:, :2] if found else np.full((478, 2), np.nan, np.float32)
+
+
 def mouths(samples: list[list[Any]], which: int, finder: MediaPipeFaces) -> NDArray[np.float64]:
     """How far the mouth of each sampled picture is open, in distances of the outer eye corners."""
-    out = []
-    for sample in samples:
-        bgr = cv2.imdecode(np.frombuffer(base64.b64decode(sample[which]), np.uint8), cv2.IMREAD_COLOR)
-        found = finder.find(np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8))
-        p = found[0].landmarks if found else np.full((478, 3), np.nan)
-        out.append(float(np.linalg.norm(p[14, :2] - p[13, :2]) / np.linalg.norm(p[33, :2] - p[263, :2])))
-    return np.array(out)
+    points = [landmarks(sample[which], finder) for sample in samples]
+    return np.array([np.linalg.norm(p[14] - p[13]) / np.linalg.norm(p[33] - p[263]) for p in points])
 
 
 def test_an_actor_sees_their_character_move_with_them_and_takes_the_take_home(
@@ -240,29 +287,50 @@ def test_an_actor_sees_their_character_move_with_them_and_takes_the_take_home(
         )
         assert r > 0.8
         assert float(studio.shown("delay").split()[0]) > 0
-        assert studio.page.evaluate("document.getElementById('loudness').value") > 0.3
+        studio.wait("() => document.getElementById('loudness').value > 0.3")
 
         studio.page.keyboard.press("r")
         studio.says("Recording")
-        studio.page.wait_for_timeout(3000)
-        studio.sees(30)
+        studio.page.wait_for_timeout(2000)
+        studio.sees(15)
         studio.shot("recording")
+        studio.page.check("input[value=tall]", force=True)
+        studio.wait("() => document.getElementById('character').width === 288")
+        studio.says("Recording")
+        studio.sees(15)
         studio.page.click("#record")
         studio.says("ready to play and download")
-        with studio.page.expect_download() as download:
-            studio.page.click("#download")
-        path = tmp_path / download.value.suggested_filename
-        download.value.save_as(path)
-        studio.wait("() => document.getElementById('played').readyState >= 2")
+        frames, sound = taken_home(studio, tmp_path)
+        studio.wait("() => document.querySelector('#takes video')?.readyState >= 2")
+        if SHOTS:
+            studio.page.check("input[value=admiral]", force=True)
+            studio.wait("() => document.getElementById('character').width === 512")
+            studio.sees(5)
         studio.shot("take")
-    with av.open(str(path)) as take:
-        frames = [f.to_ndarray(format="rgb24") for f in take.decode(video=0)]
-    with av.open(str(path)) as take:
-        sound = np.concatenate([f.to_ndarray().ravel() for f in take.decode(audio=0)])
     assert len(frames) >= 15
-    assert frames[-1].shape == (512, 512, 3)
-    assert MediaPipeFaces(still=True).find(np.asarray(frames[-1], np.uint8))
-    assert np.abs(sound.astype(float)).max() > 0
+    assert {frame.rgb.shape for frame in frames} == {(512, 512, 3)}  # whoever came on
+    assert frames[-1].rgb[:, :80].max() < 30 < frames[0].rgb[:, :80].max()  # a narrower one is whole in the middle
+    assert MediaPipeFaces(still=True).find(frames[-1].rgb)
+    assert np.abs(sound).max() > 0
+
+
+@dataclass(frozen=True)
+class Frame:
+    seconds: float
+    rgb: Rgb
+
+
+def taken_home(studio: Studio, folder: Path) -> tuple[list[Frame], NDArray[np.float64]]:
+    """Frames and sound of the newest take, downloaded."""
+    with studio.page.expect_download() as download:
+        studio.page.click("#takes a")
+    assert download.value.suggested_filename == "take-1.mp4"
+    path = folder / "take-1.mp4"
+    download.value.save_as(path)
+    with av.open(str(path)) as take:
+        frames = [Frame(float(f.time or 0), f.to_ndarray(format="rgb24")) for f in take.decode(video=0)]
+    with av.open(str(path)) as take:
+        return frames, np.concatenate([f.to_ndarray().ravel() for f in take.decode(audio=0)]).astype(np.float64)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -302,22 +370,39 @@ def test_everything_can_be_reached_and_done_by_keyboard(browser: Any, server: Ru
         studio.page.keyboard.press("n")
         studio.says("neutral")
         assert studio.page.is_visible("#keys-hint")
+        finder = MediaPipeFaces(still=True)
+
+        def eyes_px() -> float:
+            p = landmarks(studio.page.evaluate(SHOWN), finder)
+            return float(np.linalg.norm(p[33] - p[263]))
+
+        before = eyes_px()
+        studio.page.focus("#view")
+        studio.page.keyboard.press("ArrowDown")  # close-up
+        studio.page.focus("#intensity")
+        studio.page.keyboard.press("ArrowRight")
+        assert studio.shown("intensity-value") == "3.1"
+        studio.page.wait_for_timeout(1000)
+        studio.sees(20)
+        assert eyes_px() > 1.15 * before
 
 
 def test_a_take_goes_on_when_the_connection_drops_and_holds_both_halves(
-    browser: Any, data: Path, tmp_path: Path
+    browser: Any, server: Running, tmp_path: Path
 ) -> None:
-    with serving(apart(data, tmp_path)) as server, opened(browser, server.at, forgive="WebSocket") as studio:
+    gone_on = server.log.read_text().count("a session goes on")
+    with opened(browser, server.at, forgive="WebSocket") as studio:
         studio.begin()
         studio.page.click("#record")
-        studio.page.wait_for_timeout(1500)
+        studio.page.wait_for_timeout(1000)
         studio.sees(10)
         before = studio.page.evaluate("document.getElementById('character').dataset.time")
-        again = studio.page.evaluate("""() => new Promise((done) => {
+        half, again = studio.page.evaluate("""() => new Promise((done) => {
           const status = document.getElementById("status"), cut = performance.now();
+          const [minutes, seconds] = document.getElementById("clock").textContent.split(":");
           window.dropped();
           const seen = new MutationObserver(() => {
-            if (status.textContent.includes("Recording")) { seen.disconnect(); done(performance.now() - cut); }
+            if (status.textContent.includes("Recording")) { seen.disconnect(); done([60 * minutes + Number(seconds), performance.now() - cut]); }
           });
           seen.observe(status, { childList: true, characterData: true, subtree: true });
         })""")
@@ -325,18 +410,15 @@ def test_a_take_goes_on_when_the_connection_drops_and_holds_both_halves(
             "before => Number(document.getElementById('character').dataset.time) > Number(before) + 1e6", before
         )
         print(f"the take went on {again:.0f} ms after the drop")
-        studio.page.wait_for_timeout(1500)
+        assert again < 2000
+        studio.page.wait_for_timeout(1000)
         studio.sees(10)
         studio.page.click("#record")
         studio.says("ready to play")
-        with studio.page.expect_download() as download:
-            studio.page.click("#download")
-        download.value.save_as(tmp_path / "take.mp4")
-        log = server.log.read_text()
-    assert "a session goes on" in log
-    with av.open(str(tmp_path / "take.mp4")) as take:
-        times = [float(f.time) for f in take.decode(video=0) if f.time is not None]
-    assert times[-1] > 2.0
+        times = np.array([frame.seconds for frame in taken_home(studio, tmp_path)[0]])
+    assert server.log.read_text().count("a session goes on") == gone_on + 1
+    assert (times < half).sum() >= 5
+    assert (times > half + 1 + again / 1000).sum() >= 5
 
 
 def test_a_second_tab_takes_over_and_the_first_says_so(browser: Any, server: Running) -> None:
@@ -349,9 +431,17 @@ def test_a_second_tab_takes_over_and_the_first_says_so(browser: Any, server: Run
             second.wait("() => document.getElementById('character').dataset.time")
 
 
-def test_a_camera_or_microphone_that_stops_is_told_in_words(browser: Any, server: Running) -> None:
+def test_a_camera_may_change_its_size_and_one_that_stops_or_a_microphone_is_told_in_words(
+    browser: Any, server: Running
+) -> None:
     with opened(browser, server.at) as studio:
         studio.begin()
+        studio.sees(3)
+        studio.page.evaluate(
+            "document.getElementById('actor').srcObject.getVideoTracks()[0].applyConstraints({ width: 320, height: 160, resizeMode: 'crop-and-scale' })"
+        )
+        studio.wait("() => document.getElementById('you').style.getPropertyValue('--ratio') !== '1'")
+        studio.sees(5)
         for kind, says in (("Audio", "The microphone stopped"), ("Video", "The camera stopped")):
             studio.page.evaluate(
                 f"document.getElementById('actor').srcObject.get{kind}Tracks()[0].dispatchEvent(new Event('ended'))"
@@ -401,28 +491,23 @@ def test_a_server_that_is_gone_is_told_in_words_and_one_that_comes_back_is_taken
                 studio.says("Live.")
 
 
-def test_a_phone_that_slept_goes_on_when_it_wakes(browser: Any, data: Path, tmp_path: Path) -> None:
-    own = apart(data, tmp_path)  # without jobs, which the page asks for in vain
-    with serving(own, limits="silent_s=1.0") as server, opened(browser, server.at, forgive="404") as studio:
+def test_a_phone_that_slept_goes_on_when_it_wakes(browser: Any, strict: Running) -> None:
+    with opened(browser, strict.at, forgive="404") as studio:
         studio.begin()
         studio.wait("() => document.getElementById('character').dataset.time")
         with asleep():
-            while "waits to be taken up again" not in server.log.read_text():
+            while "waits to be taken up again" not in strict.log.read_text():
                 time.sleep(0.1)
-        while "a session goes on" not in server.log.read_text():
+        while "a session goes on" not in strict.log.read_text():
             time.sleep(0.1)
         now = studio.page.evaluate("document.getElementById('character').dataset.time")
         studio.wait("now => Number(document.getElementById('character').dataset.time) > Number(now) + 5e5", now)
 
 
-def test_one_actor_too_many_is_told_so(browser: Any, data: Path, tmp_path: Path) -> None:
-    own = apart(data, tmp_path)
-    with (
-        serving(own, limits="sessions=1") as server,
-        opened(browser, server.at, session="first", forgive="404") as first,
-    ):
+def test_one_actor_too_many_is_told_so(browser: Any, strict: Running) -> None:
+    with opened(browser, strict.at, session="first", forgive="404") as first:
         first.begin()
-        with opened(browser, server.at, session="second", forgive="404") as second:
+        with opened(browser, strict.at, session="second", forgive="404") as second:
             second.page.click("#start")
             second.says("The server refuses: 1 sessions are open already. Trying again")
 
@@ -453,6 +538,8 @@ def test_obs_gets_the_character_without_what_is_behind(browser: Any, server: Run
         }""")
         assert corner < 20
         assert middle > 235
+        studio.page.evaluate(AWAY)
+        studio.sees(10)
         if SHOTS:
             stage.screenshot(path=f"{SHOTS}/studio-stage.png", omit_background=True)
         shown = stage.evaluate("""src => new Promise((done) => {
@@ -463,11 +550,13 @@ def test_obs_gets_the_character_without_what_is_behind(browser: Any, server: Run
         assert shown == 512
 
 
-def test_a_picture_is_added_or_refused_in_words(browser: Any, server: Running, tmp_path: Path) -> None:
+def test_a_picture_is_dropped_or_added_or_refused_in_words(browser: Any, server: Running, tmp_path: Path) -> None:
     Image.fromarray(np.ascontiguousarray(ASTRONAUT.load()[:, ::-1])).save(tmp_path / "mirrored.png")
     Image.fromarray(np.zeros((200, 200, 3), np.uint8)).save(tmp_path / "dark.png")
     with opened(browser, server.at, forgive="422") as studio:
-        studio.page.set_input_files("#picture", tmp_path / "mirrored.png")
+        studio.page.evaluate(
+            DROP, ["mirrored.png", base64.b64encode((tmp_path / "mirrored.png").read_bytes()).decode()]
+        )
         studio.says("mirrored is ready")
         assert studio.page.is_checked("input[value=mirrored]")
         studio.page.set_input_files("#picture", tmp_path / "dark.png")
@@ -487,9 +576,9 @@ def test_firefox_performs_too_and_takes_the_take_home(server: Running, tmp_path:
         page.evaluate("document.getElementById('record').click()")
         time.sleep(1.5)
         page.evaluate("document.getElementById('record').click()")
-        page.wait("document.getElementById('played').readyState >= 2")
-        assert page.evaluate("document.getElementById('download').download") in ("take.mp4", "take.webm")
-        assert page.evaluate("document.getElementById('played').videoWidth") == 512
+        page.wait("document.querySelector('#takes video')?.readyState >= 2")
+        assert page.evaluate("document.querySelector('#takes a').download") in ("take-1.mp4", "take-1.webm")
+        assert page.evaluate("document.querySelector('#takes video').videoWidth") == 512
         if SHOTS:
             page.screenshot(Path(SHOTS) / "studio-firefox.jpg")
 
@@ -503,7 +592,7 @@ def test_a_browser_that_hangs_is_killed(browser: Any) -> None:
 def test_a_renderer_can_be_chosen_where_the_server_has_more_than_one(
     browser: Any, server: Running, data: Path, tmp_path: Path
 ) -> None:
-    pytest.importorskip("diffusers", reason="needs understudy[diffusion]")
+    pytest.importorskip("diffusers", reason="make diffusion brings it")
     from tests.synth.diffusion.network import pipeline
 
     if httpx.get(f"http://{server.at}/v1/renderers").json() == ["warp"]:

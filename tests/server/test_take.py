@@ -10,10 +10,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from perfcap.expression import basis
 from runtime.errors import InputError
+from runtime.records import ARKIT_INDEX, N_EXPRESSION, N_FACE, Cue, Motion
 from runtime.video import VideoReader
+from server.character import load_character
 from server.take import TakeOptions, Tally, ahead, open_take
+from synth.warp import WarpRenderer
+from tests.server.conftest import RATE, Rgb, film
 
 
 def test_ahead_passes_everything_on_in_order() -> None:
@@ -71,3 +77,32 @@ def test_a_face_that_comes_late_is_found(long_start: Path) -> None:
     assert len(seen) == 190
     assert not any(seen[:170])
     assert all(seen[-10:])
+
+
+def test_a_mouth_that_is_open_all_through_the_wanted_stretch_is_not_the_performers_neutral(
+    portrait: Path, tmp_path: Path
+) -> None:
+    """Open for 12 frames, then as in the picture: who wants the first 12 alone gets them against the same neutral."""
+    character = load_character(portrait)
+    renderer = WarpRenderer(character)
+
+    def shown(jaw: float) -> Rgb:
+        face = character.face + jaw * basis()[ARKIT_INDEX["jawOpen"]]
+        motion = Motion(
+            time=Fraction(0), head=character.head, expression=np.zeros(N_EXPRESSION, np.float32),
+            gaze=np.zeros((2, 2), np.float32), face=face, confidence=1.0,
+        )  # fmt: skip
+        rgb: Rgb = renderer.render(Cue(time=Fraction(0), motion=motion)).rgb
+        return rgb
+
+    opened, rest = shown(0.9), shown(0.0)
+    laugh = film(tmp_path / "laugh.mp4", lambda i: opened if i < 12 else rest, 90)
+    cut = film(tmp_path / "cut.mp4", lambda i: opened, 12)
+
+    def neutral(path: Path, end: Fraction | None) -> NDArray[np.float32]:
+        return open_take(path, TakeOptions(end=end), Tally()).performer.neutral[:N_FACE, :2]
+
+    whole = neutral(laugh, None)
+    stretch, alone = (float(np.abs(n - whole).mean()) for n in (neutral(laugh, 12 / RATE), neutral(cut, None)))
+    print(f"off the neutral of the whole, units: {stretch:.4f}, and {alone:.4f} of a film that ends there")
+    assert stretch < 0.5 * alone

@@ -21,7 +21,7 @@ S = 64
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    pytest.importorskip("diffusers", reason="needs understudy[diffusion]")
+    pytest.importorskip("diffusers", reason="make diffusion brings it")
     from tests.synth.diffusion.network import pipeline
 
     folder = tmp_path_factory.mktemp("weights") / "tiny"
@@ -92,7 +92,7 @@ def test_a_character_is_trained_and_acts_with_what_was_learned(
 
 @pytest.mark.slow
 def test_base_turbo_and_act_one_after_the_other(hero: Path, clip: Path, tmp_path: Path) -> None:
-    pytest.importorskip("diffusers", reason="needs understudy[diffusion]")
+    pytest.importorskip("diffusers", reason="make diffusion brings it")
     import synth.character
     from server.train import Footage, write_footage
 
@@ -131,7 +131,7 @@ def test_a_clip_without_a_face_teaches_nothing(
 
 
 def test_a_folder_without_samples_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("diffusers", reason="needs understudy[diffusion]")
+    pytest.importorskip("diffusers", reason="make diffusion brings it")
     said = refused(capsys, "train", "base", tmp_path, "-o", tmp_path / "run")
     assert said == f"{tmp_path} holds no shards; make some with python -m synth.training.people"
     assert not (tmp_path / "run").exists()
@@ -147,4 +147,4 @@ def test_without_torch_training_says_what_it_wants(
 ) -> None:
     monkeypatch.setattr("server.train.find_spec", lambda name: None)
     said = refused(capsys, "train", "base", tmp_path, "-o", tmp_path / "run")
-    assert said == "training needs torch and diffusers; wanted pip install understudy[train,diffusion]"
+    assert said == "training needs torch and diffusers, which are not installed; wanted make diffusion"

@@ -76,7 +76,7 @@ def test_a_system_without_a_virtual_camera_is_told_what_is_wanted(monkeypatch: p
 
 def test_without_its_package_the_option_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyvirtualcam", None)
-    with pytest.raises(InputError, match="wanted: pip install pyvirtualcam"):
+    with pytest.raises(InputError, match="wanted pip install pyvirtualcam"):
         CameraOut(CameraForm())
 
 

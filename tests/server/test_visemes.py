@@ -22,7 +22,7 @@ from runtime.records import SAMPLE_RATE, AudioChunk
 from server.lines import write_speech
 from server.visemes import VisemeOptions, visemes
 
-espeak = pytest.mark.skipif(find_spec("espeakng_loader") is None, reason="needs understudy[voice]")
+espeak = pytest.mark.skipif(find_spec("espeakng_loader") is None, reason="make setup brings it")
 
 TEXT = "My baby bought a big red apple."
 

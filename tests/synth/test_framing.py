@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 
 import synth.framing
 from perfcap.expression import template
+from perfcap.face import FaceMesh
 from perfcap.landmarks import OVAL
 from runtime.errors import InputError
 from synth.framing import RATIOS, frame, size_of
@@ -48,7 +49,7 @@ SCENES = {
 
 @pytest.fixture
 def known_matte(monkeypatch: pytest.MonkeyPatch) -> None:
-    def alpha(rgb: Rgb, box: NDArray[np.float32]) -> NDArray[np.float32]:
+    def alpha(rgb: Rgb, mesh: FaceMesh) -> NDArray[np.float32]:
         return next(s.alpha for s in SCENES.values() if s.rgb.shape == rgb.shape)
 
     monkeypatch.setattr(synth.framing, "person_alpha", alpha)

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from perfcap.expression import basis, gaze_of, template
 from perfcap.face import MediaPipeFaces
-from perfcap.landmarks import LEFT_EYE, RIGHT_EYE
+from perfcap.landmarks import BROWS_LOWER, LEFT_EYE, LEFT_LID_UPPER, RIGHT_EYE, RIGHT_LID_UPPER
 from perfcap.written import head_at
 from runtime.records import ARKIT_INDEX, N_EXPRESSION, Cue, Motion
-from synth.glasses import find_glasses
+from synth.glasses import find_glasses, find_thick_glasses, hold
 from synth.rig import Character, rig
 from synth.warp import WarpRenderer
 
@@ -98,7 +98,8 @@ def test_a_face_that_moves_does_not_bend_them(wearer: Wearer, monkeypatch: pytes
         return float(np.abs(rgb.astype(float) - rest)[wearer.rims].mean())
 
     apart = change()
-    monkeypatch.setattr("synth.warp.find_glasses", lambda rgb, landmarks: None)
+    for kind in ("find_glasses", "find_thick_glasses"):
+        monkeypatch.setattr(f"synth.warp.{kind}", lambda rgb, landmarks: None)
     bent = change()
     print(f"rims change by {apart:.1f}; bent with the skin by {bent:.1f}")
     assert apart < 0.5 * bent
@@ -120,3 +121,22 @@ def test_a_head_turned_away_shows_none_and_fails_at_nothing(wearer: Wearer) -> N
         head[:3, :3] = head[:3, :3] @ character.head[:3, :3]
         head[:3, 3] = character.head[:3, 3]
         assert draw(character, replace(own(character), head=head)).shape == character.rgb.shape
+
+
+def test_skin_under_thick_glasses_goes_with_the_skull_and_lids_do_not(wearer: Wearer) -> None:
+    assert find_thick_glasses(wearer.bare, character_of(wearer.bare).landmarks) is None
+    character = wearer.character
+    worn = wearer.bare.copy()
+    worn[wearer.rims] = 0
+    held = find_thick_glasses(worn, character.landmarks)
+    assert held is not None
+    raised = character.face.copy()
+    raised[:] += 0.02  # a head mistaken
+    raised[list(BROWS_LOWER), 1] -= 0.1
+    lids = list(LEFT_LID_UPPER[1:-1] + RIGHT_LID_UPPER[1:-1])
+    raised[lids, 1] += 0.05
+    now = hold(raised, character.face, held)
+    rim = np.array([k for k in BROWS_LOWER if held[k, 0] == 1])
+    assert len(rim)
+    assert np.abs(now[rim] - character.face[rim] - 0.02).max() < 1e-5, "brows pulled the rims up"
+    assert np.array_equal(now[lids], raised[lids]), "lids were held"

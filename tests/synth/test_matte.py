@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from synth.matte import continue_behind, fill, layers, person_alpha, person_colour, refine
+from perfcap.face import FaceMesh
+from synth.matte import continue_behind, fill, guided, layers, person_alpha, person_colour, refine
 
 Rgb = NDArray[np.uint8]
 SIDE = 160
@@ -133,6 +134,21 @@ def test_all_or_nothing_known_is_no_failure(share: int, scene: Scene) -> None:
         np.testing.assert_array_equal(behind, scene.rgb)
 
 
+@pytest.mark.parametrize("radius", [2, 5])
+def test_edges_are_taken_over_as_opencvs_contributions_do(radius: int, scene: Scene) -> None:
+    """Where the picture is even, where it is speckled, and between."""
+    import cv2
+
+    if not hasattr(cv2, "ximgproc"):
+        pytest.skip("this OpenCV is without its contributions")
+    picture = scene.rgb.astype(np.float32) / 255
+    soft = cv2.GaussianBlur(scene.alpha, (0, 0), 6)
+    theirs = cv2.ximgproc.guidedFilter(picture, soft, radius, 2e-4)
+    off = float(np.abs(guided(picture, soft, radius, 2e-4) - theirs).max())
+    assert off < 1e-4, f"largest difference {off}"
+    assert np.abs(theirs - soft).max() > 0.01
+
+
 def test_a_soft_mask_is_drawn_to_the_edge(scene: Scene) -> None:
     import cv2
 
@@ -148,7 +164,7 @@ def test_a_soft_mask_is_drawn_to_the_edge(scene: Scene) -> None:
 def test_a_real_person_is_cut_out() -> None:
     data = pytest.importorskip("skimage.data", reason="scikit-image brings the face; pip install scikit-image")
     rgb = np.ascontiguousarray(data.astronaut()[:288, 80:368])
-    alpha = person_alpha(rgb, np.array((99, 69, 191, 177), np.float32))
+    alpha = person_alpha(rgb, FaceMesh(np.array(((99, 69, 0), (191, 69, 0), (191, 177, 0), (99, 177, 0)), np.float32)))
     assert alpha.shape == rgb.shape[:2]
     assert alpha.dtype == np.float32
     assert ((alpha >= 0) & (alpha <= 1)).all()

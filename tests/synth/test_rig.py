@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from perfcap.expression import template
 from perfcap.face import FaceMesh, MediaPipeFaces
 from perfcap.head import place
+from perfcap.landmarks import OVAL
 from runtime.records import N_FACE
 from synth.rig import FIRST_GRID, LASHES, N_LASHES, UNDER, Character, lid_rows, rig
 
@@ -43,7 +44,7 @@ def test_the_head_and_face_of_a_character_are_its_picture(hero: Character) -> No
 
 def test_the_mesh_covers_the_picture_around_the_face_once(hero: Character) -> None:
     skin = hero.skin
-    assert len(skin.points) == len(skin.depth) == FIRST_GRID + len(skin.head_weight)
+    assert len(skin.points) == FIRST_GRID + len(skin.around) == FIRST_GRID + len(skin.head_weight)
     assert skin.triangles.max() < len(skin.points)
     H, W = hero.rgb.shape[:2]
     assert (skin.points[FIRST_GRID:] >= 0).all()
@@ -69,8 +70,36 @@ def test_how_far_points_follow_is_a_share_and_fades_from_head_to_border(hero: Ch
 
 def test_what_is_around_the_face_is_not_in_front_of_it(hero: Character) -> None:
     skin = hero.skin
-    assert skin.depth[FIRST_GRID:].min() > hero.face[:N_FACE, 2].min()
-    assert skin.depth[FIRST_GRID:].max() < 2.5
+    assert skin.around[:, 2].min() > hero.face[:N_FACE, 2].min()
+    assert skin.around[:, 2].max() < 2.5
+
+
+def test_cheeks_that_a_turn_shows_are_not_smeared(hero: Character) -> None:
+    skin = hero.skin
+    edges = skin.triangles[np.isin(skin.triangles, OVAL).any(1)][:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2)
+    c, s = np.cos(np.radians(20)), np.sin(np.radians(20))
+    turn = np.array(((c, 0, s), (0, 1, 0), (-s, 0, c)), np.float32)
+
+    def lengths(points: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.asarray(np.linalg.norm(points[edges[:, 0]] - points[edges[:, 1]], axis=1), np.float32)
+
+    most: dict[str, float] = {}
+    for name, face in (("as found", hero.face), ("as drawn", hero.face + skin.eased)):
+        points = np.concatenate((face[:FIRST_GRID], np.zeros((FIRST_GRID - len(face), 3)), skin.around))
+        then = lengths(skin.points)
+        for way in (turn, turn.T):
+            head = hero.head.copy()
+            head[:3, :3] = way @ head[:3, :3]
+            longer = lengths(hero.camera.project(place(head, points))) / np.maximum(then, 0.1)
+            most[name] = max(most.get(name, 0.0), float(longer[then > 1].max()))
+    print("the most that 20 degrees make of an edge at the contour:", {k: f"{v:.2f}" for k, v in most.items()})
+    assert most["as drawn"] < 2.3 < most["as found"]
+
+
+def test_a_face_is_drawn_where_its_picture_shows_it(hero: Character) -> None:
+    drawn = hero.camera.project(place(hero.head, hero.face + hero.skin.eased))
+    assert np.abs(drawn - hero.landmarks[:, :2]).max() < 1e-2
+    assert (hero.skin.eased[list(OVAL), 2] <= 1e-5).all(), "nothing is pushed back"
 
 
 def test_the_person_over_what_is_behind_them_is_the_picture(hero: Character) -> None:
@@ -104,4 +133,4 @@ def test_odd_sizes_and_a_face_cut_by_the_edge_are_rigged(height: int, width: int
     cut = rig(rgb, FaceMesh(landmarks), template())
     assert cut.alpha.shape == rgb.shape[:2]
     assert np.isfinite(cut.skin.points).all()
-    assert np.isfinite(cut.skin.depth).all()
+    assert np.isfinite(cut.skin.around).all()

@@ -48,6 +48,12 @@ class Served:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         return httpx.request(method, self.url + path, json=json, headers=named, timeout=60)
 
+    def clear(self) -> None:
+        """Nothing was ordered that is still known."""
+        while known := self.store.tasks():
+            for task in known:
+                self.store.delete(task.id)
+
     def begin(self, progress: float) -> Claim:
         """Take up the task whose turn it is, and be so far."""
         claim = self.store.claim("test")
@@ -71,9 +77,7 @@ class Served:
 @pytest.fixture(scope="module")
 def served(one_for_all: Served) -> Served:
     """No key has been made, nothing was ordered that is still known, and nobody works on tasks but the test."""
-    while known := one_for_all.store.tasks():
-        for task in known:
-            one_for_all.store.delete(task.id)
+    one_for_all.clear()
     return one_for_all
 
 
@@ -84,6 +88,34 @@ def one_for_all(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         store = open_store(data)
         yield Served(running, store, data)
         store.close()
+
+
+@pytest.fixture(scope="session")
+def working(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A server with a worker; no key has been made."""
+    data = tmp_path_factory.mktemp("working")
+    with serving(data, options=("--workers", "1")) as running:
+        store = open_store(data)
+        yield Served(running, store, data)
+        store.close()
+
+
+@pytest.fixture(scope="session")
+def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A server whose only user so far holds a `secret`."""
+    data = tmp_path_factory.mktemp("keyed")
+    with serving(data) as running:
+        store = open_store(data)
+        yield Served(running, store, data)
+        store.close()
+
+
+@pytest.fixture(scope="session")
+def secret(keyed: Served) -> str:
+    """The first key, made over HTTP by this machine's user, who needs none for that."""
+    made = keyed.ask("POST", "/v1/keys", {"owner": "alice", "tier": "free"})
+    assert made.status_code == 201
+    return str(made.json()["secret"])
 
 
 @pytest.fixture(scope="session")

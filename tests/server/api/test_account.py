@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -14,28 +13,9 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
-from server.jobs.store import open_store
 from tests.server.api.conftest import Served
-from tests.server.serving import serving
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    data = tmp_path_factory.mktemp("keyed")
-    with serving(data) as running:
-        store = open_store(data)
-        yield Served(running, store, data)
-        store.close()
-
-
-@pytest.fixture(scope="module")
-def secret(keyed: Served) -> str:
-    """The first key, made over HTTP by this machine's user, who needs none for that."""
-    made = keyed.ask("POST", "/v1/keys", {"owner": "alice", "tier": "free"})
-    assert made.status_code == 201
-    return str(made.json()["secret"])
 
 
 def capture(files: Path) -> dict[str, Any]:
@@ -109,8 +89,7 @@ def test_one_account_sees_nothing_of_another(keyed: Served, secret: str, files: 
         assert closed.value.rcvd.code == 4403
     secrets = {keyed.ask("GET", "/v1/webhook_secret", authorization=f"Bearer {key}").text for key in (secret, bob)}
     assert len(secrets) == 2
-    while keyed.store.claim("test"):
-        pass
+    keyed.clear()
 
 
 def test_without_credits_or_room_nothing_is_taken_and_it_is_said_when_to_come_back(keyed: Served, files: Path) -> None:

@@ -73,6 +73,10 @@ def client() -> Client:
     async def page() -> str:
         return "<p>hello"
 
+    @app.get("/kept", status_code=304)
+    async def kept() -> None:
+        """What a browser asks for that has a page already."""
+
     @app.get("/v1/broken")
     async def broken() -> None:
         raise RuntimeError("a mistake")
@@ -112,6 +116,8 @@ def test_browsers_are_confined_and_nothing_of_the_interface_is_kept(client: Clie
     for answer in (page, data, client.get("/nowhere").headers, client.post("/v1/eat", content=bytes(2000)).headers):
         assert answer["x-content-type-options"] == "nosniff"
         assert "frame-ancestors 'none'" in answer["content-security-policy"]
+    assert page["cache-control"] == "no-cache"
+    assert "content-security-policy" not in client.get("/kept").headers  # it would take the place of the page's own
     strange = client.get("/page", headers={"host": "a; script-src *"}).headers["content-security-policy"]
     assert "script-src *" not in strange
 

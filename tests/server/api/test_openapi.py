@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +11,7 @@ from fastapi import FastAPI
 from hypothesis import HealthCheck, settings
 
 from server.api import account, tasks, uploads
-from server.jobs.store import open_store
-from tests.server.serving import serving
+from tests.server.api.conftest import Served
 
 schemathesis = pytest.importorskip("schemathesis", reason="schemathesis asks, on Python 3.11 and later; pip install schemathesis")  # fmt: skip
 pytestmark = pytest.mark.slow
@@ -33,19 +31,15 @@ class Asked:
 
 
 @pytest.fixture(scope="module")
-def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asked]:
-    data = tmp_path_factory.mktemp("fuzzed")
-    with serving(data) as running:
-        store = open_store(data)
-        secret = store.keys.create("fuzz", "studio").secret
-        store.close()
-        yield Asked(f"http://{running.at}", {"Authorization": f"Bearer {secret}"})
+def asked(keyed: Served, secret: str) -> Asked:
+    mine = keyed.ask("POST", "/v1/keys", {"owner": "fuzz", "tier": "studio"}, authorization=f"Bearer {secret}")
+    return Asked(keyed.url, {"Authorization": f"Bearer {mine.json()['secret']}"})
 
 
 def test_the_page_tells_of_every_route_and_needs_nothing_from_elsewhere(asked: Asked) -> None:
-    told = httpx.get(f"{asked.url}/openapi.json").json()["paths"]
+    told = httpx.get(f"{asked.url}/openapi.json", timeout=60).json()["paths"]
     assert {path: told[path] for path in app.openapi()["paths"]} == app.openapi()["paths"]
-    page = httpx.get(f"{asked.url}/docs").text
+    page = httpx.get(f"{asked.url}/docs", timeout=60).text
     assert "api.js" in page
     assert "//" not in page
 

@@ -64,6 +64,21 @@ def test_a_reference_of_any_length_is_acted_and_costs_its_length() -> None:
     assert (ordered.order.options.ratio, ordered.order.options.face) == (None, "largest")
 
 
+def test_body_control_moves_a_pictures_shoulders_and_the_answer_says_what_stays() -> None:
+    def asked(kind: str, name: str, control: bool) -> tuple[bool, list[str]]:
+        request = CharacterPerformanceRequest.model_validate({
+            "model": "act_two", "character": {"type": kind, "uri": f"runway://{name}"},
+            "reference": {"type": "video", "uri": "runway://talk"}, "bodyControl": control,
+        })  # fmt: skip
+        ordered = ordering.act(request)
+        assert isinstance(ordered.order, ActOrder)
+        return ordered.order.options.body, [warning.split()[0] for warning in ordered.warnings]
+
+    assert asked("image", "face", False) == (False, [])
+    assert asked("image", "face", True) == (True, ["bodyControl"])
+    assert asked("video", "mute", True) == (False, ["a"])
+
+
 def test_a_dub_costs_what_its_result_will_last() -> None:
     assert ordering.lip_sync(lip_sync("talk", said("said"))).seconds == 3
     assert ordering.lip_sync(lip_sync("talk", said("said"), length="silence")).seconds == 40
@@ -81,9 +96,7 @@ def test_what_a_picture_cannot_do_is_told_before_anything_is_ordered() -> None:
     assert refused(lip_sync("face", said("said"), face="all"))[0] == "face"
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("espeakng_loader") is None, reason="no voice; pip install understudy[voice]"
-)
+@pytest.mark.skipif(importlib.util.find_spec("espeakng_loader") is None, reason="no voice; make setup brings it")
 def test_a_text_is_said_in_a_language_that_the_voice_has() -> None:
     assert ordering.lip_sync(lip_sync("face", {"type": "text", "text": "x" * 50, "language": "de"})).seconds == 5
     where, why = refused(lip_sync("face", {"type": "text", "text": "x", "language": "klingonese"}))

@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from runtime.video import VideoWriter
-from server.jobs.store import open_store
 from tests.server.api.conftest import Served
-from tests.server.browsing import chromium, limited
+from tests.server.browsing import Chromium, limited
 from tests.server.serving import serving
 
 pytestmark = pytest.mark.slow
@@ -34,20 +33,16 @@ def in_time() -> Iterator[None]:
         yield
 
 
-@pytest.fixture
-def browser() -> Iterator[Any]:
-    with chromium("--use-fake-ui-for-media-stream") as found:
-        yield found
-
-
 @pytest.fixture(scope="module")
-def working(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """A server with a worker."""
-    data = tmp_path_factory.mktemp("working")
-    with serving(data, options=("--workers", "1")) as running:
-        store = open_store(data)
-        yield Served(running, store, data)
-        store.close()
+def kept() -> Iterator[Chromium]:
+    found = Chromium("--use-fake-ui-for-media-stream")
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def browser(kept: Chromium) -> Any:
+    return kept()
 
 
 @pytest.fixture(scope="module")
@@ -244,7 +239,13 @@ def test_the_live_page_works_under_its_own_policy(browser: Any, served: Served) 
         page.page.click("#record")
         page.page.wait_for_timeout(1500)
         page.page.click("#record")
-        page.wait("document.getElementById('played').readyState >= 2")
+        page.wait("document.querySelector('#takes video')?.readyState >= 2")
+        page.page.select_option("#view", "zoom:1.3")
+        page.page.reload()  # the browser asks whether the take is to be lost; then the page is as it was
+        page.page.wait_for_selector(".cast input")
+        assert page.page.input_value("#view") == "zoom:1.3"
+        page.page.click("#start")
+        page.wait("document.getElementById('status').textContent.startsWith('Live.')")
         page.go("dub")
         page.page.click("#tabs a[href='#live']")
         page.wait("!document.getElementById('live').hidden")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from server.api.webhooks import Patience
+from server.api.webhooks import POLL_S, Patience
 from tests.server.api.conftest import Served
 
 
@@ -61,7 +61,7 @@ def test_a_webhook_is_sent_again_until_it_is_heard_and_can_be_checked(served: Se
         until = time.monotonic() + 30
         while len(came) < 3 and time.monotonic() < until:
             time.sleep(0.05)
-        time.sleep(1.5)  # none follows the one that was heard
+        time.sleep(2 * POLL_S)  # none follows the one that was heard
     assert len(came) == 3
     assert len({headers["Understudy-Delivery"] for headers, _ in came}) == 1
     secret = served.ask("GET", "/v1/webhook_secret").json()["secret"]

@@ -81,7 +81,8 @@ def test_bad_rows_are_told_by_line_and_the_good_ones_kept(tmp_path: Path) -> Non
             "act,a.png,b.mp4,,,9.mp4,,,,,more\n"
             "dub,,,c.mp4,,10.mp4,,,,\n"
             "act,a.png,b.mp4,,,11.mp4,,,1/0,\n"
-            "act,a.png,b.mp4,,,12.png,,,,\n",
+            "act,a.png,b.mp4,,,12.png,,,,\n"
+            "capture,,b.mp4,,,13.csv,,,,\n",
         )
     )
     assert [row.line for row in rows] == [2]
@@ -98,9 +99,10 @@ def test_bad_rows_are_told_by_line_and_the_good_ones_kept(tmp_path: Path) -> Non
         (11, "found nothing to be said"),
         (12, "act.options.fps is '1/0'"),
         (13, "output is '12.png'; wanted one file of the kind .mp4, .m4v"),
+        (14, "capture has no performance; wanted command, output and some of end, face, force, profile, start, video"),
     ]:
         assert word in said[line]
-    assert len(bad) == 11
+    assert len(bad) == 12
 
 
 @pytest.mark.parametrize(

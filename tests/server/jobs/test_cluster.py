@@ -43,7 +43,7 @@ def order(character: Path, performance: Path) -> ActOrder:
 @pytest.fixture(scope="module")
 def ray_cluster() -> Iterator[str]:
     """Two nodes of one core each, two processes; their address."""
-    pytest.importorskip("ray", reason="the cluster needs Ray; pip install understudy[cluster]")
+    pytest.importorskip("ray", reason="the cluster needs Ray; make setup brings it")
     folder = tempfile.mkdtemp(prefix="ray-")  # short: sockets lie in it
     environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": os.getcwd()}
     program = Path(sys.executable).with_name("ray")

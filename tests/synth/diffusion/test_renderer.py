@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-pytest.importorskip("diffusers", reason="needs understudy[diffusion]")
+pytest.importorskip("diffusers", reason="make diffusion brings it")
 
 import torch
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-pytest.importorskip("diffusers", reason="needs understudy[diffusion]")
+pytest.importorskip("diffusers", reason="make diffusion brings it")
 
 import torch
 from torch import Tensor

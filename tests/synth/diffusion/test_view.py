@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-pytest.importorskip("diffusers", reason="needs understudy[diffusion]")
+pytest.importorskip("diffusers", reason="make diffusion brings it")
 
 import torch
 

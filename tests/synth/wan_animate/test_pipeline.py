@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-pytest.importorskip("transformers", reason="needs understudy[wan-animate]")
+pytest.importorskip("transformers", reason="make wan-animate brings it")
 
 import torch
 
@@ -118,7 +118,7 @@ def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
 def test_a_library_that_is_missing_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     there = __import__("importlib.util").util.find_spec
     for missing, options, says in (
-        ("transformers", SMALL, r"wan-animate needs transformers, .* pip install understudy\[wan-animate\]"),
+        ("transformers", SMALL, r"wan-animate needs transformers, .* make wan-animate"),
         (
             "bitsandbytes",
             WanAnimateOptions(quantize="nf4"),

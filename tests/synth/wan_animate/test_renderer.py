@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-pytest.importorskip("transformers", reason="needs understudy[wan-animate]")
+pytest.importorskip("transformers", reason="make wan-animate brings it")
 
 import torch
 from diffusers import WanAnimatePipeline

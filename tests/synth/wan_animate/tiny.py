@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does, before torch reads it
-pytest.importorskip("diffusers", reason="needs understudy[wan-animate]")
-pytest.importorskip("transformers", reason="needs understudy[wan-animate]")
-pytest.importorskip("accelerate", reason="needs understudy[wan-animate]")
-pytest.importorskip("ftfy", reason="needs understudy[wan-animate]")
+pytest.importorskip("diffusers", reason="make wan-animate brings it")
+pytest.importorskip("transformers", reason="make wan-animate brings it")
+pytest.importorskip("accelerate", reason="make wan-animate brings it")
+pytest.importorskip("ftfy", reason="make wan-animate brings it")
 
 import torch
 from diffusers import (
