@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float32]
 
 SURVEYED = 200  # frames of a person seen before their neutral face is settled
-CATCH_UP = 3  # of those that waited for it, taken up with each frame after: all at once, finding faces would wait
 SURVEY_EVERY = 2  # of them that are asked: neighbours say the same
 WORK_PX = 1280  # longer side of the picture that several faces are looked for in
 GLANCE_PX = 640  # and of the one that others are looked for in, beside one who is alone
@@ -189,7 +188,7 @@ class Watch:
         if self._perform is None and self._n_seen >= SURVEYED:
             self._settle()
         if self._perform is not None:
-            self._advance(CATCH_UP)
+            self._advance()
 
     def _look_inside(self, view: View, landmarks: Floats) -> None:
         """Remember the face with the widest open mouth: it shows the inside's colours. Landmarks in px of the frame."""
@@ -212,9 +211,9 @@ class Watch:
             (motion,) = perform.push(nobody)
             self._take(_without(nobody), motion)
 
-    def _advance(self, most: int) -> None:
+    def _advance(self) -> None:
         assert self._perform is not None
-        for _ in range(min(most, len(self._held))):
+        while self._held:
             held = self._held.popleft()
             (motion,) = self._perform.push(held.sighting)
             self._take(held, motion)
@@ -246,7 +245,7 @@ class Watch:
 
         if self._perform is None:
             self._settle()
-        self._advance(len(self._held))
+        self._advance()
         rows = np.stack(self._rows)
         said, turn, (light, sharpness, seen) = rows[:, :N_CONTROLS], rows[:, N_CONTROLS:-3], rows[:, -3:].T
         facing = np.linalg.norm(turn * (1, 1, 0), axis=1) < TURNED_RAD

@@ -7,7 +7,6 @@ planes and encodes them. One frame is in hand at a time, however long the clip. 
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -37,7 +36,6 @@ from server.timeline import LENGTHS, Timeline, lay_out
 
 WATCHED_S = 10  # of a clip that is longer than the speech, at least so much is watched, to know more mouths
 MARGIN_S = Fraction(1, 2)  # watched before and after a part that is dubbed
-TURN_S = 0.0005  # seconds
 EASE_S = 0.1  # how long a part takes to begin and end in the picture
 
 Progress = Callable[[int, int | None], None]
@@ -378,25 +376,18 @@ def _load() -> None:
 
 
 class _Beside:
-    """One thread for what can be done meanwhile; leaving by an exception does not wait for it to be done.
-
-    Until then threads take turns TURN_S long: what looks at pictures waits for its turn several times a frame, and
-    Python's own turns are longer than a frame takes.
-    """
+    """One thread for what can be done meanwhile; leaving by an exception does not wait for it to be done."""
 
     def __init__(self) -> None:
         self.pool = ThreadPoolExecutor(1)
         self.stop = Event()
-        self._turn_s = sys.getswitchinterval()
 
     def __enter__(self) -> _Beside:
-        sys.setswitchinterval(TURN_S)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None:
             self.stop.set()
-        sys.setswitchinterval(self._turn_s)
         self.pool.shutdown(cancel_futures=kind is not None)
 
 
