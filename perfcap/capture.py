@@ -33,9 +33,7 @@ LEARN_FROM_ALL, LEARN_EVERY = 60, 3  # faces a neutral is learned from; then eve
 HOLD_S = 0.2  # a lost face is held this long, then eased to rest
 EASE_S = 0.5  # time constant of the easing to rest
 RETURN_S = 0.15  # a found face is blended in over this long
-SHOULDERS = OneEuroOptions(
-    cutoff_hz=1.0, beta=3.0
-)  # joints shake more than landmarks, and bodies are slower than faces
+SHOULDERS = OneEuroOptions(cutoff_hz=1.0, beta=3.0)  # joints shake more than landmarks, bodies are slower than faces
 
 
 class Picture(Protocol):
@@ -55,9 +53,7 @@ class Sighting:
     camera: Camera
     face: FaceMesh | None
     anchors: Anchors | None = None  # points around the face that no expression moves
-    shoulders: NDArray[np.float32] | None = (
-        None  # [2, 2] px, the right and the left, where they were looked for and seen
-    )
+    shoulders: NDArray[np.float32] | None = None  # [2, 2] px, right and left, where they were looked for and seen
 
 
 class Chooser:

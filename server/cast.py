@@ -94,7 +94,8 @@ class Cast:
                 made.rename(made.with_name(f"{name}{synth.character.SUFFIX}"))
             return name
         finally:
-            made.unlink(missing_ok=True)
+            for left in (made, *made.parent.glob(f".{made.name}.*")):  # who is killed in writing leaves a part of it
+                left.unlink(missing_ok=True)
 
     def _path(self, name: str) -> Path:
         for suffix in (synth.character.SUFFIX, *PICTURES):

@@ -18,11 +18,11 @@ from server.api.probe import ROOT, ProbeLimits, RefusedError, confine, still
 
 @dataclass(frozen=True, kw_only=True)
 class RigLimits:
-    pixels: int = 4096 * 4096
-    memory_mb: int = 4096
+    pixels: int = 4096 * 4096  # of the picture
+    memory_mb: int = 4096  # of the child, as the others
     cpu_s: int = 120
     wall_s: float = 180.0
-    written_bytes: int = 1 << 30
+    written_bytes: int = 1 << 30  # of a file
 
 
 def rig_apart(picture: Path, output: Path, called: str, limits: RigLimits) -> None:

