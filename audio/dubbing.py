@@ -47,7 +47,9 @@ DRAWN = np.array((0.3, 0.7, 0.7, 0.7, 0.7, 0.7, 0.7), np.float32)  # share of th
 LEAST = 0.01  # of a change that is made
 DRAWN_LAG = 0.6  # of what the frame before was drawn, so that another choice does not jerk
 SPEED = 2.5  # units a second by which any mouth may open or shut; more where the clip's did
-OPEN_MOST = 0.25  # units that any mouth may open, whatever the clip shows
+FREELY = 0.12  # units that any mouth may open; more where the clip's did
+BEYOND = 0.5  # of what is asked beyond that: a mouth that is bent wider has its teeth grow
+OPEN_MOST = 0.25  # units that any mouth may open at most, whatever the clip shows
 
 
 @dataclass(frozen=True)
@@ -210,8 +212,10 @@ class Dubbing:
         goal = speaker.rest + asked * gain
         mood = smooth(footage.said[:, [CORNERS, WIDTH]], MOOD_S / 2 / step) - footage.said[:, [CORNERS, WIDTH]].mean(0)
         goal[:, [CORNERS, WIDTH]] += MOOD * mood[order]
-        goal[:, OPENING] = np.minimum(goal[:, OPENING], max(1.3 * speaker.open_most, OPEN_MOST))
-        opening = _no_faster(goal[:, OPENING], max(SPEED, _speed(footage, step)) * step)
+        knee = max(speaker.open_most, FREELY)
+        opening = np.minimum(goal[:, OPENING], knee + BEYOND * (goal[:, OPENING] - knee))
+        opening = np.minimum(opening, max(1.3 * speaker.open_most, OPEN_MOST))
+        opening = _no_faster(opening, max(SPEED, _speed(footage, step)) * step)
         goal += (opening - goal[:, OPENING])[:, None] * with_opening()
         goal[goal[:, OPENING] < SHUT, OPENING] = speaker.rest[OPENING]  # lips touch, and none passes through the other
         off = (np.abs(goal - now) * SHAPE).sum(1)

@@ -2,7 +2,7 @@
 
 python -m benchmarks                       # all but the long one
 python -m benchmarks --only speed          # one of them; may be given several times
-python -m benchmarks --long                # the ten-minute clips and the service's trials as well
+python -m benchmarks --long                # the long clips and the service's trials as well
 python -m benchmarks --json                # one line of JSON a table
 python -m benchmarks --readme              # write what was measured into README.md too
 """
@@ -57,7 +57,7 @@ README = Path(__file__).parents[1] / "README.md"
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure what the README claims.")
     parser.add_argument("--only", action="append", choices=ALL, help="which to run; several may be named")
-    parser.add_argument("--long", action="store_true", help="the ten-minute clips and the service's trials as well")
+    parser.add_argument("--long", action="store_true", help="the long clips and the service's trials as well")
     parser.add_argument("--json", action="store_true", help="one line of JSON a table")
     parser.add_argument("--readme", action="store_true", help="write the tables into README.md")
     parser.add_argument("--keep", type=Path, help="folder for clips and results, kept; else a temporary one")

@@ -37,7 +37,7 @@ from server.timeline import LENGTHS, Timeline, lay_out
 
 WATCHED_S = 10  # of a clip that is longer than the speech, at least so much is watched, to know more mouths
 MARGIN_S = Fraction(1, 2)  # watched before and after a part that is dubbed
-TURN_S = 0.0005
+TURN_S = 0.0005  # seconds
 EASE_S = 0.1  # how long a part takes to begin and end in the picture
 
 Progress = Callable[[int, int | None], None]

@@ -87,6 +87,14 @@ def test_lips_move_no_faster_than_the_speaker_s_own_did() -> None:
     assert np.abs(np.diff(plan.wanted[10:90, OPENING])).max() < 1.1 * SPEED / FPS
 
 
+def test_a_mouth_opens_little_wider_than_its_clip_showed() -> None:
+    clip, wide = footage(0.8 * waves()), speech(1.6 * waves(rate=2.1))
+    shown, asked = clip.speaker.open_most, wide.values[:, OPENING].max()
+    assert asked > 1.8 * shown
+    assert dubbed(clip, speech(0.8 * waves(rate=2.1))).wanted[10:90, OPENING].max() > 0.9 * shown
+    assert shown < dubbed(clip, wide).wanted[10:90, OPENING].max() < 1.1 * (shown + asked) / 2
+
+
 def test_a_speaking_mouth_rests_in_silence() -> None:
     plan = dubbed(footage(waves()), speech(np.zeros(100)))
     assert plan.wanted[10:90, OPENING].max() < 0.02
