@@ -93,6 +93,28 @@ def carried(hits: Hits, values: Tensor, triangles: Tensor) -> Tensor:
     return torch.where(hits.triangle[..., None] >= 0, mixed, 0)
 
 
+def soften_folds(drawn: Tensor, came: Tensor, covered: Tensor, jump: float) -> Tensor:
+    """Pixels [H, W, 4] as `synth.raster` softens them, from where each came [H, W, 2]."""
+    folded = torch.zeros_like(covered)
+    for along in (0, 1):
+        n = came.shape[along] - 1
+        apart = (came.narrow(along, 1, n) - came.narrow(along, 0, n)).abs().sum(-1) > jump
+        apart &= covered.narrow(along, 1, n) & covered.narrow(along, 0, n)
+        apart.narrow(1 - along, apart.shape[1 - along] - 1, 1).fill_(False)  # as the loop there ends
+        folded.narrow(along, 0, n).logical_or_(apart)
+        folded.narrow(along, 1, n).logical_or_(apart)
+    centre = drawn[1:-1, 1:-1].int()
+    total = 4 * centre + 4
+    for y, x in ((0, 1), (2, 1), (1, 0), (1, 2)):
+        h, w = centre.shape[:2]
+        part = (slice(y, y + h), slice(x, x + w))
+        total = total + torch.where(covered[part][..., None], drawn[part].int(), centre)
+    out = drawn.clone()
+    soft = torch.div(total, 8, rounding_mode="floor")
+    out[1:-1, 1:-1] = torch.where(folded[1:-1, 1:-1, None], soft, centre).to(torch.uint8)
+    return out
+
+
 class DeviceCanvas(Canvas):
     """A picture on a device being painted over. Changed in place."""
 
@@ -149,12 +171,13 @@ class DeviceWarp:
         """The person in the moving part of the picture [h, w, 4] uint8, with their opacity."""
         h, w = self._bare[self._part].shape[:2]
         hits = rasterise(target, depth, self._triangles, h, w)
-        at = carried(hits, self._source, self._triangles) - 0.5
-        at = torch.round(at * SUBPIXELS) / SUBPIXELS
+        came = carried(hits, self._source, self._triangles) - 0.5
+        at = torch.round(came * SUBPIXELS) / SUBPIXELS
         size = at.new_tensor(self._texture.shape[:1:-1])
         grid = torch.where(hits.triangle[..., None] >= 0, (2 * at + 1) / size - 1, -3)
         over = F.grid_sample(self._texture, grid[None], mode="bilinear", padding_mode="zeros", align_corners=False)
-        return over[0].permute(1, 2, 0).add(0.5).clamp(0, 255).to(torch.uint8)
+        drawn = over[0].permute(1, 2, 0).add(0.5).clamp(0, 255).to(torch.uint8)
+        return soften_folds(drawn, came, hits.triangle >= 0, self._warp.moving.fold)
 
     def _sent(self, array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self._device)

@@ -89,6 +89,38 @@ def rasterise(
 
 
 @njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
+def soften_folds(
+    drawn: NDArray[np.uint8],  # [H, W, 4], changed in place
+    sampling: NDArray[np.float32],  # [H, W, 2], where each pixel came from
+    nearest: NDArray[np.float32],  # [H, W], FAR where nothing is drawn
+    jump: np.float32,  # px of the texture between neighbours, from which one lies before the other
+) -> None:
+    """Blend pixels where one part of a surface hides another with their neighbours: triangles end in steps there."""
+    H, W = nearest.shape
+    folded = np.zeros((H, W), np.uint8)
+    for y in range(H - 1):
+        for x in range(W - 1):
+            u, v = sampling[y, x, 0], sampling[y, x, 1]
+            right = abs(sampling[y, x + 1, 0] - u) + abs(sampling[y, x + 1, 1] - v)
+            below = abs(sampling[y + 1, x, 0] - u) + abs(sampling[y + 1, x, 1] - v)
+            if right <= jump and below <= jump:
+                continue
+            if right > jump and nearest[y, x] < FAR and nearest[y, x + 1] < FAR:
+                folded[y, x] = folded[y, x + 1] = 1
+            if below > jump and nearest[y, x] < FAR and nearest[y + 1, x] < FAR:
+                folded[y, x] = folded[y + 1, x] = 1
+    was = drawn.copy()
+    for y in range(1, H - 1):
+        for x in range(1, W - 1):
+            if folded[y, x]:
+                for k in range(4):
+                    total = 4 * np.int32(was[y, x, k]) + 4
+                    for j, i in ((y - 1, x), (y + 1, x), (y, x - 1), (y, x + 1)):
+                        total += np.int32(was[j, i, k] if nearest[j, i] < FAR else was[y, x, k])
+                    drawn[y, x, k] = total // 8
+
+
+@njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
 def lay_over(
     under: NDArray[np.uint8],  # [H, W, 3], changed in place
     over: NDArray[np.uint8],  # [H, W, 4], straight alpha in the fourth channel

@@ -21,7 +21,7 @@ from synth.camera import VirtualCamera
 from synth.eyes import EYES, Eye, curve, opening, polygon
 from synth.glasses import Glasses, find_glasses, find_thick_glasses, hold, without
 from synth.mouth import Interior, MouthInterior, MouthPalette, palette_from_picture
-from synth.raster import FAR, Canvas, lay_over, rasterise
+from synth.raster import FAR, Canvas, lay_over, rasterise, soften_folds
 from synth.rig import FIRST_GRID, LASHES, NECK, Character, lid_rows, smoothstep
 from synth.torso import Torso
 
@@ -157,6 +157,7 @@ def parted(landmarks: NDArray[np.float32]) -> bool:
     return opening(landmarks[list(INNER_LIPS_UPPER), :2], landmarks[list(INNER_LIPS_LOWER), :2]) > SHOWN
 
 
+FOLD = 4.0  # px of the picture between neighbours, from which one lies before the other
 SHOWN = 0.08  # lips parted this far, of the mouth's width, show what is between them
 FINE_PX = 2_500_000  # a moving part with more pixels is sampled as it is: a close-up has no use for finer ones
 
@@ -182,6 +183,7 @@ class Moving:
     right: int
     bottom: int
     texture: NDArray[np.uint8]  # [h, w, 4], the person in that part with their opacity, once or twice as fine
+    fold: float  # px of the texture between neighbouring pixels, from which one lies before the other
     source: NDArray[np.float32]  # [V, 2] px of the texture, where each vertex takes its colour
     triangles: NDArray[np.int32]  # [T, 3], those that may show anything
     bare: NDArray[np.uint8]  # [H, W, 3], the whole picture, in that part without the person
@@ -221,6 +223,7 @@ class WarpRenderer:
         self.moving = Moving(
             left=left, top=top, right=right, bottom=bottom,
             texture=np.asarray(cv2.resize(texture, None, fx=fine, fy=fine, interpolation=cv2.INTER_LANCZOS4)),
+            fold=FOLD * fine,
             source=(skin.points - corner) * np.float32(fine),
             triangles=skin.triangles[shows(skin.points - corner, skin.triangles, texture[..., 3])],
             bare=bare, around=around,
@@ -319,6 +322,7 @@ class WarpRenderer:
             corner = np.array((x0, y0), np.float32)
             rasterise(target - corner, moving.source, depth, moving.triangles, sampling, nearest)
             cv2.remap(moving.texture, sampling, None, cv2.INTER_LINEAR, over, cv2.BORDER_CONSTANT)
+            soften_folds(over, sampling, nearest, np.float32(moving.fold))
         return (slice(y0, y1), slice(x0, x1)), over
 
 

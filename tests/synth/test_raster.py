@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from synth.raster import FAR, Canvas, lay_over, rasterise, trace
+from synth.raster import FAR, Canvas, lay_over, rasterise, soften_folds, trace
 
 Array = NDArray[np.float32]
 H, W = 48, 64
@@ -143,3 +143,21 @@ def test_a_canvas_remembers_what_was_painted() -> None:
     assert (rgb[4, 2:6] == 60).all()
     assert painted.sum() == 128 * 8
     assert (rgb[painted == 0] == 10).all()
+
+
+def test_a_fold_is_blended_with_what_is_beside_it_and_nothing_else_is() -> None:
+    sampling = np.stack(np.meshgrid(np.arange(W), np.arange(H)), -1).astype(np.float32)
+    sampling[:, 30:, 0] += 20  # what is to the right hides some of the surface
+    nearest = np.ones((H, W), np.float32)
+    nearest[:, 50:] = FAR
+    sampling[:, 50:] = -1e4
+    drawn = np.zeros((H, W, 4), np.uint8)
+    drawn[..., 3] = 255
+    drawn[:, 30:50, 0] = 160
+    was = drawn.copy()
+    soften_folds(drawn, sampling, nearest, np.float32(4))
+    assert (drawn[1:-1, 29, 0] == 20).all()
+    assert (drawn[1:-1, 30, 0] == 140).all()
+    still = np.ones(W, bool)
+    still[[29, 30]] = False
+    assert np.array_equal(drawn[:, still], was[:, still]), "an edge against nothing is no fold"
