@@ -40,6 +40,7 @@ HELD_PX = (
     16.0,
     36.0,
 )  # of the straightened picture from a thick rim: skin within the first is held, beyond the second free
+HELD = 0.35  # how firmly; brows behind thick rims should still be seen to rise
 BAND = 12  # px of the straightened picture on both sides of a path that may be rim
 BEHIND = 0.1  # units, how far behind the bridge of the nose the middle of them is
 AWAY = 0.2  # cosine of the turn beyond which they are not seen
@@ -186,10 +187,10 @@ def find_thick_glasses(rgb: NDArray[np.uint8], landmarks: NDArray[np.float32]) -
 
 
 def hold(face: NDArray[np.float32], rest: NDArray[np.float32], held: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A face [478, 3] whose skin under thick glasses goes with the skull, as `rest` has it."""
+    """A face [478, 3] whose skin under thick glasses goes with the skull, as `rest` has it, more than with the face."""
     moved = (face - rest)[:N_FACE]
     out = face.copy()
-    out[:N_FACE] -= held * (moved - moved[list(SKULL)].mean(0))
+    out[:N_FACE] -= HELD * held * (moved - moved[list(SKULL)].mean(0))
     return out
 
 

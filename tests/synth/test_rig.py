@@ -93,7 +93,7 @@ def test_cheeks_that_a_turn_shows_are_not_smeared(hero: Character) -> None:
             longer = lengths(hero.camera.project(place(head, points))) / np.maximum(then, 0.1)
             most[name] = max(most.get(name, 0.0), float(longer[then > 1].max()))
     print("the most that 20 degrees make of an edge at the contour:", {k: f"{v:.2f}" for k, v in most.items()})
-    assert most["as drawn"] < 2.3 < most["as found"]
+    assert most["as drawn"] < 2.7 < most["as found"]
 
 
 def test_a_face_is_drawn_where_its_picture_shows_it(hero: Character) -> None:
