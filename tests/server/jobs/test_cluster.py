@@ -147,7 +147,8 @@ def test_a_long_act_in_parts_is_the_whole_though_a_worker_is_killed(
     assert len(ours) == len(wanted) == 75
     far = np.array([[np.abs(a.astype(int) - b).mean() for b in wanted] for a in ours])
     print(f"mean difference from the whole: {far.diagonal().mean():.3f}, at the seams {far.diagonal()[[25, 50]]}")
-    assert (far.argmin(1) == np.arange(75)).all()  # each is the whole's picture of that number, and no other
+    # Each is the whole's picture of that number and no other, as far as two encodings tell where a head turns back.
+    assert (far.diagonal() < far.min(1) + 0.01).all()
 
 
 @pytest.mark.slow
