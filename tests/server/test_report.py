@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import server.report
@@ -68,3 +70,11 @@ def test_the_summary_is_one_line_for_programs(
     assert told["faceless"] == 2
     assert told["stages"] == {"render": 1.235}
     assert {"fps", "seconds", "peak_mb"} <= set(told)
+
+
+def test_a_process_has_held_no_less_than_it_holds_and_nothing_of_its_parents() -> None:
+    ask = "import numpy; a = numpy.ones(40 << 17); from server.report import peak_mb; print(peak_mb())"
+    weight = np.ones(600 << 17)  # 600 MB
+    told = float(subprocess.run([sys.executable, "-c", ask], capture_output=True, check=True, text=True).stdout)
+    assert weight.any()
+    assert 40 < told < 400
