@@ -394,7 +394,7 @@ def test_a_take_goes_on_when_the_connection_drops_and_holds_both_halves(
     with opened(browser, server.at, forgive="WebSocket") as studio:
         studio.begin()
         studio.page.click("#record")
-        studio.page.wait_for_timeout(1000)
+        studio.wait("() => document.getElementById('clock').textContent === '0:01'")
         studio.sees(10)
         before = studio.page.evaluate("document.getElementById('character').dataset.time")
         half, again = studio.page.evaluate("""() => new Promise((done) => {
@@ -607,10 +607,11 @@ def test_a_renderer_can_be_chosen_where_the_server_has_more_than_one(
         studio.sees(5)
         assert "understudy_painted_total 0" in httpx.get(f"http://{able.at}/metrics").text
         studio.page.select_option("#renderer", "diffusion")
-        studio.page.wait_for_timeout(500)
-        studio.sees(5)
+        until = time.monotonic() + 60  # the network is made ready beside the pictures
+        while "understudy_painted_total 0" in httpx.get(f"http://{able.at}/metrics").text:
+            assert time.monotonic() < until, "nothing was painted"
+            studio.sees(1)
         studio.shot("painted")
-        assert "understudy_painted_total 0" not in httpx.get(f"http://{able.at}/metrics").text
         studio.page.evaluate("window.dropped()")  # the connection that follows asks for the same
         studio.page.wait_for_timeout(500)
         studio.sees(3)
