@@ -37,7 +37,7 @@ from runtime.video import Frame, VideoReader, keyframe_times, read_at
 T = TypeVar("T")
 DONE: Any = object()
 
-AHEAD = 90  # frames captured before the first is handed on, to know the performer by
+AHEAD = 100  # frames captured before the first is handed on, to know the performer by
 NEXT = 3  # of those, how many frames on another is looked at that is not much the same
 LOOK_AHEAD_S = 0.1  # that smoothing sees of what comes next
 SAMPLED = 40  # key frames looked at from the rest of the clip
