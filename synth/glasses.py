@@ -36,10 +36,7 @@ BEND = 2.5  # grey levels that a rim's radius may cost for one step aside
 BELOW = 0.3  # sine of the angles that count as below an eye
 SURE = (1.2, 2.75)  # a rim's weakest fifth below the eye over the median around: of each eye, and of both together
 THICK = 40.0  # grey levels by which the weakest fifth of thick rims stands out
-HELD_PX = (
-    16.0,
-    36.0,
-)  # of the straightened picture from a thick rim: skin within the first is held, beyond the second free
+HELD_PX = 16.0, 36.0  # from a thick rim, straightened: skin within the first is held, beyond the second free
 HELD = 0.35  # how firmly; brows behind thick rims should still be seen to rise
 BAND = 12  # px of the straightened picture on both sides of a path that may be rim
 BEHIND = 0.1  # units, how far behind the bridge of the nose the middle of them is

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import wave
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -81,33 +82,32 @@ def served(one_for_all: Served) -> Served:
     return one_for_all
 
 
-@pytest.fixture(scope="session")
-def one_for_all(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    data = tmp_path_factory.mktemp("data")
-    with serving(data, options=("--trust-host", "127.0.0.1")) as running:
+@contextmanager
+def keeping(data: Path, *options: str) -> Iterator[Served]:
+    with serving(data, options=options) as running:
         store = open_store(data)
         yield Served(running, store, data)
         store.close()
+
+
+@pytest.fixture(scope="session")
+def one_for_all(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with keeping(tmp_path_factory.mktemp("data"), "--trust-host", "127.0.0.1") as ours:
+        yield ours
 
 
 @pytest.fixture(scope="session")
 def working(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A server with a worker; no key has been made."""
-    data = tmp_path_factory.mktemp("working")
-    with serving(data, options=("--workers", "1")) as running:
-        store = open_store(data)
-        yield Served(running, store, data)
-        store.close()
+    with keeping(tmp_path_factory.mktemp("working"), "--workers", "1") as ours:
+        yield ours
 
 
 @pytest.fixture(scope="session")
 def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A server whose only user so far holds a `secret`."""
-    data = tmp_path_factory.mktemp("keyed")
-    with serving(data) as running:
-        store = open_store(data)
-        yield Served(running, store, data)
-        store.close()
+    with keeping(tmp_path_factory.mktemp("keyed")) as ours:
+        yield ours
 
 
 @pytest.fixture(scope="session")
