@@ -81,6 +81,7 @@ class MouthPalette:
     dark: tuple[float, float, float]  # where no light comes
     ambient: float = 0.5  # share of the light that has no direction, 0..1
     light: tuple[float, float, float] = (0.0, -0.5, -0.87)  # towards the light: x right, y down, z away
+    teeth_shown: bool = False  # by the picture itself, between its lips
 
     def __post_init__(self) -> None:
         for name in ("teeth", "gum", "tongue", "dark"):
@@ -650,6 +651,7 @@ def palette_from_picture(rgb: NDArray[np.uint8], landmarks_px: Floats) -> MouthP
         tongue=_rgb(tint(TONGUE_OVER_LIPS) * flesh),
         dark=_rgb(seen.get("dark", tint(DARK_OVER_LIPS) * flesh)),
         light=_light(rgb, p, radius),
+        teeth_shown="teeth" in seen,
     )
 
 

@@ -33,11 +33,13 @@ class Mouth:
 
     def __init__(self, character: Character) -> None:
         points = character.landmarks[:, :2]
-        self._inside = MouthInterior(_palette(character), character.face)
+        palette = _palette(character)
+        self._inside = MouthInterior(palette, character.face)
         self._camera = character.camera
         self._opening = opening(points[list(INNER_LIPS_UPPER)], points[list(INNER_LIPS_LOWER)])
+        self._parted = self._opening > SHOWN
         self._own: OwnTeeth | None = None
-        if self._opening > SHOWN:
+        if self._parted and palette.teeth_shown:  # not where it is the lips' own shade that is between them
             drawn = self._drawn(points, character.head, character.face)
             self._own = OwnTeeth(character, drawn)
 
@@ -47,7 +49,7 @@ class Mouth:
         if now < 0.02:
             return
         share = 1.0
-        if self._own is not None:  # near rest the picture itself, lips and all
+        if self._parted:  # near rest the picture itself, lips and all
             share = float(smoothstep(np.array(abs(now / self._opening - 1)), 0.05, 0.25))
         share *= float(smoothstep(np.array(now), 0.02, 0.06))
         if share <= 0:
