@@ -21,7 +21,7 @@ from synth.camera import VirtualCamera
 from synth.eyes import EYES, Eye, curve, opening, polygon
 from synth.glasses import Glasses, find_glasses, find_thick_glasses, hold, without
 from synth.mouth import Interior, MouthInterior, MouthPalette, palette_from_picture
-from synth.raster import FAR, Canvas, lay_over, rasterise, soften_folds
+from synth.raster import FAR, SOFT_PX, Canvas, lay_over, rasterise, soften_folds
 from synth.rig import FIRST_GRID, LASHES, NECK, Character, lid_rows, smoothstep
 from synth.torso import Torso
 
@@ -315,8 +315,8 @@ class WarpRenderer:
         moving = self.moving
         low, high = (moving.left, moving.top), (moving.right, moving.bottom)
         reach = target[self._drawn]
-        x0, y0 = (int(v) for v in np.clip(np.floor(reach.min(0)), low, high))
-        x1, y1 = (int(v) for v in np.clip(np.ceil(reach.max(0)), low, high))
+        x0, y0 = (int(v) for v in np.clip(np.floor(reach.min(0)) - SOFT_PX, low, high))
+        x1, y1 = (int(v) for v in np.clip(np.ceil(reach.max(0)) + SOFT_PX, low, high))
         sampling = np.full((y1 - y0, x1 - x0, 2), OUTSIDE, np.float32)
         nearest = np.full(sampling.shape[:2], FAR, np.float32)
         over = np.zeros((*nearest.shape, 4), np.uint8)
