@@ -130,7 +130,11 @@ def soften_folds(
                 green += a * np.int32(drawn[j, i, 1])
                 blue += a * np.int32(drawn[j, i, 2])
             half, over = alpha // 2, max(alpha, 1)
-            blended[k, 0], blended[k, 1], blended[k, 2] = (red + half) // over, (green + half) // over, (blue + half) // over
+            blended[k, 0], blended[k, 1], blended[k, 2] = (
+                (red + half) // over,
+                (green + half) // over,
+                (blue + half) // over,
+            )
             blended[k, 3] = (alpha + 4) // 8
         for k in range(n):
             for c in range(4):

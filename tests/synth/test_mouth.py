@@ -195,11 +195,12 @@ def test_parted_lips_that_show_no_teeth_lend_none() -> None:
 
 
 def test_teeth_stand_where_the_face_has_its_middle() -> None:
-    face = a_face(0.12, lift=0.07)
+    rest, face = a_face(0.0), a_face(0.12, lift=0.07)
     ring = (face[list(INNER_LIPS)] @ frontal()[:, :3].T + frontal()[:, 3]).astype(np.float32)
-    aside = a_face(0.0)
-    aside[[2, 164, 0, 13], 0] += 0.05
-    here, there = (MouthInterior(PALETTE, rest).render(face, ring, frontal()) for rest in (a_face(0.0), aside))
+    here = MouthInterior(PALETTE, rest).render(face, ring, frontal())
+    for of in (rest, face):
+        of[[2, 164, 0, 13], 0] += 0.05
+    there = MouthInterior(PALETTE, rest).render(face, ring, frontal())
 
     def gap(picture: Interior, x: float) -> int:
         """Where the row of teeth is darkest, px, within half a tooth of a place."""
