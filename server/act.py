@@ -25,7 +25,7 @@ from runtime.errors import InputError
 from runtime.output import check_output
 from runtime.records import Cue, Motion, Shot
 from runtime.sound import inspect_sound
-from runtime.video import KINDS, VideoWriter, output_kind
+from runtime.writer import KINDS, VideoWriter, output_kind
 from server.character import is_clip, load_character, own_weights
 from server.take import Take, TakeOptions, Tally, ahead, open_take
 from synth.camera import VirtualCamera, parse_move

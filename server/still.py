@@ -21,7 +21,7 @@ from perfcap.resample import Resample
 from runtime.output import check_output
 from runtime.records import AudioChunk, Cue, Motion
 from runtime.stage import Chain, Stage, run
-from runtime.video import VideoWriter, WriteOptions, output_kind
+from runtime.writer import VideoWriter, WriteOptions, output_kind
 from server.character import load_character
 from server.take import Tally, ahead
 from synth.framing import size_of

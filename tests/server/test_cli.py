@@ -24,7 +24,8 @@ import synth.character
 from perfcap.performance import Performance
 from runtime.errors import InputError
 from runtime.sound import inspect_sound
-from runtime.video import VideoReader, VideoWriter
+from runtime.video import VideoReader
+from runtime.writer import VideoWriter
 from server.cli import run, seconds
 
 ROOT = Path(__file__).parents[2]
