@@ -61,9 +61,10 @@ Ratio = Annotated[
 CameraMoves = Annotated[
     list[str] | None,
     typer.Option(
+        metavar="MOVE",
         help="Move the camera over the take, eased; may be given several times. zoom:1.2 ends 1.2 times as large; "
         "pan:0.1 looks right, tilt:0.1 up, by a tenth of the frame; dolly:0.2 comes nearer by a fifth of the distance; "
-        "orbit:10 goes 10 degrees round to the right."
+        "orbit:10 goes 10 degrees round to the right.",
     ),
 ]
 LiveRenderer = Annotated[
@@ -78,14 +79,14 @@ EngineOption = Annotated[
     typer.Option(
         "--engine",
         help="What runs the network of --renderer diffusion: torch, compile, onnx, tensorrt, a .onnx or .engine that "
-        "understudy export wrote, or auto, as without: the best that understudy doctor finds.",
+        "understudy export wrote, or auto, the default: the best that understudy doctor finds.",
     ),
 ]
 Fps = Annotated[
-    str | None, typer.Option(help="Pictures a second, like 25 or 24000/1001; the actor's own times without it.")
+    str | None, typer.Option(help="Pictures a second, like 25 or 24000/1001; the actor's own times by default.")
 ]
 Language = Annotated[
-    str | None, typer.Option(help="Language of the text or transcript: en-us, de, pt-BR, German; English without.")
+    str | None, typer.Option(help="Language of the text or transcript: en-us, de, pt-BR, German; English by default.")
 ]
 VoiceName = Annotated[str | None, typer.Option(help="Who of espeak's voices says the text.")]
 VoiceCommand = Annotated[
@@ -156,9 +157,13 @@ def understudy(
 @app.command()
 def act(
     character: Annotated[
-        Path, typer.Argument(help="Picture of the character, a saved .character, or a clip, whose mouth alone follows.")
+        Path,
+        typer.Argument(
+            metavar="CHARACTER",
+            help="Picture of the character, a saved .character, or a clip, whose mouth alone follows.",
+        ),
     ],
-    performance: Annotated[Path, typer.Argument(help="Video of the actor, or a captured .npz.")],
+    performance: Annotated[Path, typer.Argument(metavar="PERFORMANCE", help="Video of the actor, or a captured .npz.")],
     output: Output,
     intensity: Annotated[
         float, typer.Option(help="1 to 5, how strongly the character shows what the actor does; 3 = as acted.")
@@ -196,27 +201,27 @@ def act(
     steps: Annotated[
         int | None,
         typer.Option(
-            help="How often --renderer diffusion or wan-animate paints each frame over; its own number without."
+            help="How often --renderer diffusion or wan-animate paints each frame over; its own number by default."
         ),
     ] = None,
     prompt: Annotated[
         str | None,
-        typer.Option(help=f'wan-animate: what is to be seen, in words; "{WanAnimateOptions.prompt}" without.'),
+        typer.Option(help=f'wan-animate: what is to be seen, in words; "{WanAnimateOptions.prompt}" by default.'),
     ] = None,
     segment: Annotated[
         int | None,
         typer.Option(
             help="wan-animate: frames made together, one more than a multiple of 4; fewer need less memory; "
-            f"{WanAnimateOptions.segment} without."
+            f"{WanAnimateOptions.segment} by default."
         ),
     ] = None,
     overlap: Annotated[
         int | None,
-        typer.Option(help="wan-animate: frames of the segment before that each begins with: 1, as without, or 5."),
+        typer.Option(help="wan-animate: frames of the segment before that each begins with: 1, the default, or 5."),
     ] = None,
     area: Annotated[
         int | None,
-        typer.Option(help=f"wan-animate: pixels of the model's own pictures; {WanAnimateOptions.area_px} without."),
+        typer.Option(help=f"wan-animate: pixels of the model's own pictures; {WanAnimateOptions.area_px} by default."),
     ] = None,
     offload: Annotated[
         str | None,
@@ -249,7 +254,9 @@ def act(
 
 @app.command()
 def dub(
-    clip: Annotated[Path, typer.Argument(help="Clip of somebody, or a picture of them, or a saved .character.")],
+    clip: Annotated[
+        Path, typer.Argument(metavar="CLIP", help="Clip of somebody, or a picture of them, or a saved .character.")
+    ],
     output: Output,
     audio: Annotated[Path | None, typer.Option(help="What is to be said: a sound file, or a video with sound.")] = None,
     text: Annotated[str | None, typer.Option(help="What is to be said, by a voice.")] = None,
@@ -262,14 +269,14 @@ def dub(
     face: Annotated[
         str | None,
         typer.Option(
-            help="Whose mouth: all, largest, left, right or a number from the left; whoever speaks in the clip without."
+            help="Whose mouth: all, largest, left, right or a number from the left; by default whoever speaks in the clip."
         ),
     ] = None,
     length: Annotated[
         str | None,
         typer.Option(
-            help="Where speech and clip differ: as long as the speech, the clip going there and back (bounce, without "
-            "this), over again (loop), staying at its end (hold) or played slower or faster (stretch); as long as the "
+            help="Where speech and clip differ: as long as the speech, the clip going there and back (bounce, the "
+            "default), over again (loop), staying at its end (hold) or played slower or faster (stretch); as long as the "
             "clip (silence); as long as the shorter (cut)."
         ),
     ] = None,
@@ -290,7 +297,7 @@ def dub(
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
-    """Let the face of a clip, or of a picture, say something else; all else stays as it is."""
+    """Let a clip or a picture say something else. All else stays as it is."""
     from server.dub import DubOptions
     from server.dub import dub as speak
     from server.report import Report
@@ -310,7 +317,9 @@ def visemes(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="File to write: .json, .tsv or .xml of cues, .csv of curves.")
     ],
-    speech: Annotated[Path | None, typer.Argument(help="Recording of speech, or a video with sound.")] = None,
+    speech: Annotated[
+        Path | None, typer.Argument(metavar="SPEECH", help="Recording of speech, or a video with sound.")
+    ] = None,
     transcript: Annotated[
         str | None, typer.Option(help="What is said in it, or a text file of it: times are more exact.")
     ] = None,
@@ -325,7 +334,7 @@ def visemes(
         str | None,
         typer.Option(
             help="rhubarb: Rhubarb Lip Sync's A to H and X; oculus: the 15 of Oculus; arkit: 52 curves, in a .csv. "
-            "Without it rhubarb, and arkit for a .csv."
+            "By default rhubarb, and arkit for a .csv."
         ),
     ] = None,
     extended_shapes: Annotated[str, typer.Option(help="Which of Rhubarb's shapes G, H and X are drawn.")] = "GHX",
@@ -334,7 +343,7 @@ def visemes(
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
-    """Write the mouth shapes of a speech, for animators: cues or curves."""
+    """Write a speech's mouth shapes for animators, cues or curves."""
     from server.report import Report
     from server.visemes import VisemeOptions
     from server.visemes import visemes as write
@@ -350,7 +359,9 @@ def visemes(
 
 @app.command()
 def capture(
-    video: Annotated[Path, typer.Argument(help="Video of the actor, or a captured .npz to write as another kind.")],
+    video: Annotated[
+        Path, typer.Argument(metavar="VIDEO", help="Video of the actor, or a captured .npz to write as another kind.")
+    ],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="File to write: .npz, .csv (Live Link Face), .bvh or .glb.")
     ],
@@ -375,7 +386,7 @@ def capture(
 
 @app.command()
 def sync(
-    clip: Annotated[Path, typer.Argument(help="Video of somebody who talks, with its sound.")],
+    clip: Annotated[Path, typer.Argument(metavar="CLIP", help="Video of somebody who talks, with its sound.")],
     fix: Annotated[bool, typer.Option("--fix", help="Write the clip with its sound moved to its lips.")] = False,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="With --fix, the clip to write: .mp4, .mov, .mkv or .webm.")
@@ -386,7 +397,7 @@ def sync(
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
-    """Measure how far a clip's sound is from its lips, and put it right."""
+    """Measure how far sound and lips of a clip are apart. --fix puts it right."""
     from server.report import Report
     from server.sync import SyncOptions, as_json, in_words
     from server.sync import sync as measure
@@ -401,7 +412,8 @@ def sync(
 @calibration.command()
 def performer(
     clip: Annotated[
-        Path, typer.Argument(help="Short video of the performer: at rest, then each expression at its most.")
+        Path,
+        typer.Argument(metavar="CLIP", help="Short video of the performer: at rest, then each expression at its most."),
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write: NAME.profile.json.")],
     face: Face = None,
@@ -411,7 +423,7 @@ def performer(
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
-    """Measure a performer's resting face and range of motion from a short take."""
+    """Measure a performer's resting face and range of motion."""
     from server.capture import CaptureOptions, calibrate
     from server.report import Report
 
@@ -428,12 +440,13 @@ def calibrate() -> None:
 
 @app.command()
 def character(
-    picture: Annotated[Path, typer.Argument(help="Picture of the character.")],
+    picture: Annotated[Path, typer.Argument(metavar="PICTURE", help="Picture of the character.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write: NAME.character.")],
     references: Annotated[
         list[Path] | None,
         typer.Option(
-            help="Another picture of the same character; may be given several times. The diffusion renderer looks at three."
+            metavar="PICTURE...",
+            help="More pictures of the same person, whose teeth are taken from these. The diffusion renderer looks at three.",
         ),
     ] = None,
     face: Face = None,
@@ -441,7 +454,7 @@ def character(
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
-    """Make a picture ready to perform and save that, so that acts start sooner."""
+    """Save a picture made ready to perform. Acts with it start sooner."""
     from server.character import save_character
     from server.report import Report
 
@@ -458,7 +471,7 @@ def demo(
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
-    """Show the whole job: one portrait acts what was written in code, another performs what a camera saw of it."""
+    """Show the whole job on two portraits. One acts what was written in code, the other what a capture saw of that."""
     from server.demo import demo as perform
     from server.demo import sheet_path
     from server.report import Report
@@ -477,12 +490,14 @@ training = typer.Typer(
 )
 app.add_typer(training)
 
-Samples = Annotated[Path, typer.Argument(help="Folder of samples, made by python -m synth.training.people.")]
+Samples = Annotated[
+    Path, typer.Argument(metavar="SAMPLES", help="Folder of samples, made by python -m synth.training.people.")
+]
 RunFolder = Annotated[
     Path,
     typer.Option("--output", "-o", help="Folder of the run, which can be rendered with; one that is there goes on."),
 ]
-Weights = Annotated[str | None, typer.Option(help="Begin with these: base, turbo, or a folder; base without.")]
+Weights = Annotated[str | None, typer.Option(help="Begin with these: base, turbo, or a folder; base by default.")]
 Steps = Annotated[int, typer.Option(help="Steps of learning.")]
 BatchSize = Annotated[int, typer.Option(help="Windows shown a step.")]
 Window = Annotated[int, typer.Option(help="Pixels of the samples across a window that is shown.")]
@@ -500,7 +515,7 @@ Hue = Annotated[
 Rate = Annotated[float, typer.Option(help="Of learning, at most.")]
 TrainSeed = Annotated[int, typer.Option(help="The same seed ends in the same network.")]
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
-Threads = Annotated[int | None, typer.Option(help="Cores of a CPU to take; all without.")]
+Threads = Annotated[int | None, typer.Option(help="Cores of a CPU to take; all by default.")]
 Precision = Annotated[str, typer.Option(help="float32 or bfloat16.")]
 Every = Annotated[int, typer.Option(help="Steps between what is saved, scored and shown.")]
 Minutes = Annotated[float | None, typer.Option(help="Stop after so long; the same command goes on.")]
@@ -516,7 +531,7 @@ def base(
     samples: Samples,
     output: RunFolder,
     weights: Annotated[
-        str | None, typer.Option(help="Begin with these: base, turbo, or a folder; with nothing without.")
+        str | None, typer.Option(help="Begin with these: base, turbo, or a folder; with nothing by default.")
     ] = None,
     steps: Steps = TrainOptions.steps,
     batch: BatchSize = TrainOptions.batch,
@@ -568,7 +583,7 @@ def turbo(
     samples: Samples,
     output: RunFolder,
     teacher: Annotated[
-        str | None, typer.Option(help="Who teaches: base, or the folder of a run; base without.")
+        str | None, typer.Option(help="Who teaches: base, or the folder of a run; base by default.")
     ] = None,
     steps: Steps = TURBO.steps,
     batch: BatchSize = TURBO.batch,
@@ -603,7 +618,10 @@ def turbo(
 
 @training.command("character")
 def train_character(
-    clip: Annotated[Path, typer.Argument(help="Video of the character, your own, and with the leave of who is in it.")],
+    clip: Annotated[
+        Path,
+        typer.Argument(metavar="CLIP", help="Video of the character, your own, and with the leave of who is in it."),
+    ],
     character: Annotated[Path, typer.Option(help="The saved .character; the weights are saved beside it.")],
     i_have_the_rights: Annotated[
         bool, typer.Option("--i-have-the-rights", help="You may train on this footage, and who is in it has agreed.")
@@ -667,19 +685,20 @@ def export(
     gpu: Annotated[
         list[str] | None,
         typer.Option(
+            metavar="NAME",
             help="Compute capability that a TensorRT engine is for, like sm_89; may be given several times. None needs "
-            "to be here. sm_86, sm_89 and sm_120 without."
+            "to be here. sm_86, sm_89 and sm_120 by default.",
         ),
     ] = None,
     character: Annotated[
-        Path | None, typer.Option(help="Who performs what it is tried on and int8 is fitted to; the demo's without.")
+        Path | None, typer.Option(help="Who performs what it is tried on and int8 is fitted to; the demo's by default.")
     ] = None,
     performance: Annotated[Path | None, typer.Option(help="What they perform: a video, or a captured .npz.")] = None,
     force: Force = False,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
-    """Write the network of --renderer diffusion for other runtimes, proven to say what torch says."""
+    """Write the network of --renderer diffusion for other runtimes. What is written is compared with torch."""
     from server.export import ExportOptions
     from server.export import export as write
     from server.report import Report
@@ -714,10 +733,12 @@ def serve(
     ] = None,
     trust_host: Annotated[
         list[str] | None,
-        typer.Option(help="A host of your own network that inputs and webhooks may be at; may be repeated."),
+        typer.Option(
+            metavar="HOST", help="A host of your own network that inputs and webhooks may be at; may be repeated."
+        ),
     ] = None,
     origin: Annotated[
-        list[str] | None, typer.Option(help="A page elsewhere that may connect; may be repeated.")
+        list[str] | None, typer.Option(metavar="URL", help="A page elsewhere that may connect; may be repeated.")
     ] = None,
     vmc: Vmc = None,
     vtube_studio: Annotated[
@@ -733,7 +754,7 @@ def serve(
     log: Annotated[str, typer.Option(help="How to tell what happens, on stderr: text or json.")] = "text",
     quiet: Quiet = False,
 ) -> None:
-    """Perform live in a browser, and work on tasks that clients send: the studio page, the stream, the HTTP service."""
+    """Perform live in a browser, and work on what clients send. It is studio page, stream and HTTP service in one."""
     from server.serve import ServeOptions
     from server.serve import serve as run_server
 
@@ -763,7 +784,7 @@ def live(
     virtual_camera: CameraOut = False,
     quiet: Quiet = False,
 ) -> None:
-    """Perform live with a camera of this machine; a browser or OBS shows the character."""
+    """Perform live with a camera of this machine. A browser or OBS shows the character."""
     from server.camera import LiveOptions
     from server.camera import live as perform
 
@@ -780,18 +801,19 @@ def batch(
     manifest: Annotated[
         Path,
         typer.Argument(
-            help="Rows of act, dub and capture jobs, a .csv or .jsonl. Columns: command, output, the command's arguments (character and performance, clip, video) and options."
+            metavar="MANIFEST",
+            help="Rows of act, dub and capture jobs, a .csv or .jsonl. Columns: command, output, the command's arguments (character and performance, clip, video) and options.",
         ),
     ],
     workers: Annotated[int, typer.Option(help="Rows worked on at once.")] = 1,
     report: Annotated[
-        Path | None, typer.Option(help="What became of each row: a .csv or .json; MANIFEST.report.csv without it.")
+        Path | None, typer.Option(help="What became of each row: a .csv or .json; MANIFEST.report.csv by default.")
     ] = None,
     force: Force = False,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
-    """Work on every row of a manifest; the same command again goes on where it was stopped."""
+    """Work on every row of a manifest. The same command again goes on where it was stopped."""
     from server.jobs.batch import BatchOptions
     from server.jobs.batch import batch as work
     from server.report import Rows
@@ -812,7 +834,9 @@ TariffFile = Annotated[Path | None, typer.Option(help="The server's --tariff, wh
 
 @keys.command("create")
 def create_key(
-    name: Annotated[str, typer.Argument(help="Whose account it opens; a new one where there is none of that name.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="Whose account it opens; a new one where there is none of that name.")
+    ],
     tier: Annotated[str, typer.Option(help="What the account may do; one of the tariff's tiers.")] = "free",
     credits: Annotated[int, typer.Option(help="Credits to add to the account.")] = 0,
     data: DataFolder = Path("understudy-data"),
@@ -841,7 +865,7 @@ def list_keys(
 
 @keys.command("revoke")
 def revoke_key(
-    id: Annotated[str, typer.Argument(help="Its id, as listed: the 16 digits after key_.")],
+    id: Annotated[str, typer.Argument(metavar="ID", help="Its id, as listed: the 16 digits after key_.")],
     data: DataFolder = Path("understudy-data"),
     database: DatabaseUrl = None,
     tariff: TariffFile = None,
@@ -883,7 +907,22 @@ def run(arguments: list[str] | None = None) -> int:
     except Exception as error:  # click's own errors: a command line that cannot be parsed
         if not hasattr(error, "format_message"):
             raise
-        return _say(f"{error.format_message().rstrip('.')}; see understudy --help", 2)
+        if type(error).__name__ == "NoArgsIsHelpError":  # by its name: where it is defined has moved before
+            print(error.format_message(), file=sys.stderr)
+            return 2
+        said = error.format_message().rstrip(".")
+        see = " See" if said.endswith("?") else "; see"
+        return _say(f"{said}{see} {_command_of(error)} --help", 2)
+
+
+def _command_of(error: Exception) -> str:
+    """The command whose line could not be parsed, like `understudy calibrate performer`."""
+    names: list[str] = []
+    context = getattr(error, "ctx", None)
+    while context is not None and context.parent is not None:
+        names.insert(0, context.info_name)
+        context = context.parent
+    return " ".join(["understudy", *names])
 
 
 def _spread(arguments: list[str]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -348,9 +349,21 @@ def test_an_option_that_makes_no_sense_is_refused(
 
 
 def test_what_is_missing_on_the_command_line_is_said(capsys: pytest.CaptureFixture[str], clip: Path) -> None:
-    assert "Missing option '--output'" in refused(capsys, "capture", clip)
-    assert "Missing argument" in refused(capsys, "capture")
-    assert "No such command 'ackt'" in refused(capsys, "ackt")
+    said = refused(capsys, "capture", clip)
+    assert "Missing option '--output'" in said
+    assert said.endswith("; see understudy capture --help")
+    assert refused(capsys, "capture") == "Missing argument 'VIDEO'; see understudy capture --help"
+    said = refused(capsys, "ackt")
+    assert "No such command 'ackt'" in said
+    assert said.endswith("ee understudy --help")
+    assert refused(capsys, "calibrate", "performer").endswith("; see understudy calibrate performer --help")
+
+
+@pytest.mark.parametrize("group", [[], ["calibrate"], ["keys"], ["train"]])
+def test_a_command_alone_tells_what_there_is_line_by_line(group: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(group) == 2
+    said = capsys.readouterr().err
+    assert re.search(r"^Commands:\n  \w+ +\w", said, re.M), said
 
 
 # ---------------------------------------------------------------- what it does when all is well
@@ -513,6 +526,7 @@ def test_version_and_the_help_of_every_command_load_nothing_heavy() -> None:
     assert done.returncode == 0, done.stderr
     assert "capture" in done.stdout
     assert "--intensity" in done.stdout
+    assert not re.search(r"\w\.\.\.$", done.stdout, re.M), "what a command does is cut short"
     assert "understudy 0." in done.stdout
 
 
