@@ -280,6 +280,3 @@ class _Beside:
             way = cv2.INTER_AREA if self._smaller else cv2.INTER_CUBIC
             self._last = actor, cv2.resize(actor, (self.width, rgb.shape[0]), interpolation=way)
         return np.concatenate((self._last[1], rgb), 1)
-
-
-__all__ = ["ActOptions", "Tally", "act", "load_character"]

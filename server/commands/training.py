@@ -91,7 +91,7 @@ def base(
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
-    """Train a network from samples: first from guide to frame, then along the bridge between them."""
+    """Train a network from samples. First it learns from guide to frame, then along the bridge between them."""
     from server.report import Report
     from server.train import train_base
 
@@ -130,7 +130,7 @@ def turbo(
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
-    """Train a network that does in one step what its teacher does in several."""
+    """Train one that does in a step what its teacher does in several."""
     from server.report import Report
     from server.train import train_turbo
 
@@ -170,7 +170,7 @@ def train_character(
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
-    """Train a network further on footage of one character; act uses it for that .character."""
+    """Train a network further on footage of one character. Acts of that .character use it."""
     from server.character import own_weights
     from server.report import Report
     from server.take import TakeOptions

@@ -27,7 +27,8 @@ from runtime.errors import InputError
 from runtime.sound import inspect_sound
 from runtime.video import VideoReader
 from runtime.writer import VideoWriter
-from server.cli import run, seconds
+from server.cli import run
+from server.commands.options import seconds
 
 ROOT = Path(__file__).parents[2]
 COMMAND = (sys.executable, "-m", "server.cli")
