@@ -121,11 +121,7 @@ mount --rbind /proc {root}/proc
 exec {shutil.which("chroot")} {root} {quote(sys.executable)} -c "$INSIDE"
 """
     modules = [*IMPORTED, *(sorted(OF_TORCH) if find_spec("diffusers") is not None else ())]
-    env = {
-        "INSIDE": INSIDE.format(missing=MISSING, modules=modules, root=str(ROOT)),
-        "HOME": "/tmp",
-        "NUMBA_CACHE_DIR": "/tmp/numba",
-    }
+    env = {"INSIDE": INSIDE.format(missing=MISSING, modules=modules, root=str(ROOT)), "HOME": "/tmp"}
     ran = subprocess.run(
         [*_unshare(), "sh", "-eu", "-c", script],
         env=env | {"PATH": os.environ["PATH"]},
