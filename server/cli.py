@@ -16,6 +16,8 @@ import typer
 from runtime.errors import InputError
 from server.commands import files, serving, training
 
+INTERRUPTED = 130  # 128 and SIGINT, as shells count
+
 app = typer.Typer(
     name="understudy",
     help="Performance characters and lip-sync: an actor's video drives any character image.",
@@ -55,11 +57,13 @@ def run(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit status; an input that cannot be used ends it with one sentence and 2."""
     try:
         status = app(_spread(sys.argv[1:] if arguments is None else arguments), standalone_mode=False)
+        if status == INTERRUPTED:  # what the parser makes of Ctrl-C
+            raise KeyboardInterrupt
         return status if isinstance(status, int) else 0
     except InputError as error:
         return _say(str(error), 2)
     except (KeyboardInterrupt, typer.Abort):
-        return _say("stopped", 130)
+        return _say("stopped", INTERRUPTED)
     except BrokenPipeError:  # whoever read the output has gone; there is nobody to tell
         sys.stdout = None
         return 1
