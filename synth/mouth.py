@@ -623,7 +623,13 @@ def palette_from_picture(rgb: NDArray[np.uint8], landmarks_px: Floats) -> MouthP
     `landmarks_px` [478, 2] or more columns, in pixels of `rgb` [H, W, 3].
     """
     p = landmarks_px[:, :2].astype(np.float64)
-    skin, lips = skin_and_lips(rgb, p)
+    radius = max(1.5, 0.035 * float(np.linalg.norm(p[33] - p[263])))
+
+    def around(ids: tuple[int, ...]) -> NDArray[np.float64]:
+        patches = [_patch(rgb, p[k], radius) for k in ids]
+        return np.asarray(np.median(np.concatenate(patches), 0))
+
+    skin, lips = around(SKIN), around(LIPS)
     # Teeth are about as bright as the skin and half as coloured; what is dark inside is dark red.
     colourful = float(np.clip(np.ptp(skin) / max(float(skin.max()), 1.0) / 0.15, 0, 1))  # 0 in a grey picture
 
@@ -643,21 +649,8 @@ def palette_from_picture(rgb: NDArray[np.uint8], landmarks_px: Floats) -> MouthP
         gum=_rgb(tint(GUM_OVER_LIPS) * flesh),
         tongue=_rgb(tint(TONGUE_OVER_LIPS) * flesh),
         dark=_rgb(seen.get("dark", tint(DARK_OVER_LIPS) * flesh)),
-        light=_light(rgb, p, _radius(p)),
+        light=_light(rgb, p, radius),
     )
-
-
-def skin_and_lips(rgb: NDArray[np.uint8], landmarks_px: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
-    """Their colours [2, 3] in a picture [H, W, 3] with landmarks [478, 2 or more] px."""
-    p = landmarks_px[:, :2].astype(np.float64)
-    radius = _radius(p)
-    patches = [np.concatenate([_patch(rgb, p[k], radius) for k in ids]) for ids in (SKIN, LIPS)]
-    return np.stack([np.median(patch, 0) for patch in patches])
-
-
-def _radius(p: NDArray[np.float64]) -> float:
-    """How far around a landmark a colour is looked at, px."""
-    return max(1.5, 0.035 * float(np.linalg.norm(p[33] - p[263])))
 
 
 def _seen_inside(

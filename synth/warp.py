@@ -20,7 +20,7 @@ from runtime.records import N_FACE, Cue, Motion, Shot
 from synth.camera import VirtualCamera
 from synth.eyes import EYES, Eye, curve, opening, polygon
 from synth.glasses import Glasses, find_glasses, find_thick_glasses, hold, without
-from synth.mouth import LUMA, Interior, MouthInterior, MouthPalette, palette_from_picture, skin_and_lips
+from synth.mouth import LUMA, Interior, MouthInterior, MouthPalette, palette_from_picture
 from synth.raster import FAR, Canvas, lay_over, rasterise, soften_folds
 from synth.rig import FIRST_GRID, LASHES, NECK, Character, lid_rows, smoothstep
 from synth.torso import Torso
@@ -78,7 +78,7 @@ def between_lips(points: NDArray[np.float32], drawn: Interior) -> NDArray[np.uin
 RIM = 0.15  # of a picture's opening: the lips shade what is so near to them
 LOWEST = 0.55  # of the way down an opening: what is seen below may go with the jaw
 LIT = (0.6, 1.7)  # bounds of how much brighter or darker drawn teeth become beside the picture's own
-TELLING = (0.1, 0.2)  # lips parted so far, of the mouth's width, say something of teeth, and enough
+TELLING = (0.1, 0.16)  # lips parted so far, of the mouth's width, say something of teeth, and enough
 HUE = (0.9, 1.1)  # and of each channel beside that: what shines red there is gum or lip
 
 
@@ -98,7 +98,6 @@ class OwnTeeth:
         down = np.cumsum(inside, 0) / np.maximum(inside.sum(0), 1)
         from_lips = cv2.distanceTransform(inside, cv2.DIST_L2, 3)
         cover = smoothstep(from_lips, 0, RIM * float(inside.sum(0).max())) * (1 - smoothstep(down, LOWEST, 1))
-        cover *= _no_flesh(own, *skin_and_lips(character.rgb, character.landmarks))
         cover *= told  # what hardly shows is as likely a shadow at the lips
         self._layer = np.dstack((own, cover)).astype(np.float32)  # RGB and opacity
         self._corner = np.array((drawn.left, drawn.top), np.float32)
@@ -136,17 +135,6 @@ def _lit(own: NDArray[np.float32], drawn: NDArray[np.float32]) -> NDArray[np.flo
     """What drawn teeth [3] are multiplied by to be as light as a picture's own, and nearly of their hue."""
     light = float(np.clip(own @ LUMA / max(float(drawn @ LUMA), 1), *LIT))
     return np.asarray(light * np.clip(own / np.maximum(drawn, 1) / light, *HUE), np.float64)
-
-
-def _no_flesh(
-    own: NDArray[np.float32], skin: NDArray[np.float64], lips: NDArray[np.float64]
-) -> NDArray[np.float32]:
-    """How sure each pixel [h, w] of a mouth is no lip, of which a mesh that is a little off shows a strip: 0 to 1."""
-    tinted = [float((colour[1] + 1) / (colour[0] + 1)) for colour in (lips, skin)]  # green over red
-    paler = smoothstep((own[..., 1] + 1) / (own[..., 0] + 1), min(tinted[0], tinted[1] - 0.05), tinted[1])
-    shade = float(skin @ LUMA)
-    darker = 1 - smoothstep(own @ LUMA.astype(np.float32), 0.3 * shade, 0.5 * shade)
-    return np.maximum(paler, darker)
 
 
 def around_mouth(camera: Camera, head: NDArray[np.float32], face: NDArray[np.float32]) -> NDArray[np.float32]:
