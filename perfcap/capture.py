@@ -362,7 +362,6 @@ class Perform:
             confidence=0.0,
         )
 
-
     def _head_before(self, camera: Camera) -> NDArray[np.float32]:
         """Where a head [4, 4] is before it is seen: where it will be, if that is known."""
         if self._first is not None and self._first.face is not None:

@@ -17,7 +17,9 @@ from perfcap.written import CAMERA, Script
 from runtime.records import Motion
 from runtime.stage import run
 
-SPEAKING = Script(Fraction(2), {"jawOpen": ((0.0, 0.0), (0.4, 0.7), (0.8, 0.0)), "yaw": ((0.0, 0), (1.0, 12), (1.8, 0))})
+SPEAKING = Script(
+    Fraction(2), {"jawOpen": ((0.0, 0.0), (0.4, 0.7), (0.8, 0.0)), "yaw": ((0.0, 0), (1.0, 12), (1.8, 0))}
+)
 LONG = template() * np.array((0.86, 1.14, 1.0), np.float32)  # a narrow face
 
 
