@@ -21,6 +21,7 @@ from runtime.records import Motion
 ALIKE = 0.04  # units; two halves of a take are .003 to .03 apart, two people .02 to .2, most more than .05
 SOMEBODY_ELSE = 0.09  # units, of a single moment, whose expression is not known
 FEW = 5  # sightings that do not tell whose they are
+THIN = 4  # of so many sightings in a row one tells as much: the first picture waits for them
 
 _SHAPE = sorted({*STABLE, *OVAL})
 
@@ -100,7 +101,9 @@ def sort_out(seen: Sequence[Sighting], n_in_a_row: int) -> tuple[list[Sighting],
         if sighting.afresh or not runs:
             runs.append([])
         runs[-1].append(sighting)
-    first = next((run for run in runs if len(run) >= FEW), list(seen))
+    if len(runs) == 1 and n_in_a_row == len(seen):
+        return list(seen), []
+    first = next((run for run in runs if len(run) >= FEW), list(seen))[::THIN]
     roles = [Role.of(first, survey(first))]
     now, theirs = roles[0], []
     for run in runs:

@@ -29,7 +29,7 @@ from perfcap.capture import Chooser, Perform, Performer, Sighting, Track, survey
 from perfcap.cuts import Cuts
 from perfcap.face import FaceMesh, MediaPipeFaces
 from perfcap.head import Camera
-from perfcap.others import Role, sort_out, whose
+from perfcap.others import THIN, Role, sort_out, whose
 from perfcap.performance import PerformanceReader
 from perfcap.texture import TextureTracker
 from runtime.errors import InputError
@@ -280,7 +280,7 @@ def _from_video(
 
     def perform() -> Iterator[Motion]:
         shoulders = next((s.shoulders for s in known if s.shoulders is not None), None)
-        role = now = Role.of(known, performer)
+        role = now = Role.of(known[::THIN], performer)
         roles = [role, *others]
         stage = Perform(performer, tells=tells, look_ahead_s=LOOK_AHEAD_S, first=known[0], shoulders=shoulders)
         seen = False
