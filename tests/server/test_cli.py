@@ -279,6 +279,18 @@ def test_an_output_that_cannot_be_is_refused_before_the_work(
     assert {path.name for path in tmp_path.iterdir()} == {there.name, f"folder{suffix}"}
 
 
+@pytest.mark.parametrize(("character", "performance"), [("no.png", None), (None, "no.mp4")])
+def test_a_missing_input_is_told_before_an_output_that_exists(
+    character: str | None, performance: str | None,
+    clip: Path, portrait: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    there = tmp_path / "there.mp4"
+    there.write_bytes(b"precious")
+    said = refused(capsys, "act", character or portrait, performance or clip, "-o", there)
+    assert said.startswith(f"{character or performance} does not exist")
+    assert there.read_bytes() == b"precious"
+
+
 def _folder_named(path: Path) -> Path:
     path.mkdir()
     return path
