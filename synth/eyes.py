@@ -31,10 +31,14 @@ LUMA = np.array((0.299, 0.587, 0.114), np.float32)
 BALL_LIT = 0.8  # of the way from the white that a picture shows to its skin's light: the middle of the ball has that
 BALL = 0.35  # of an eye's width, how far an iris is from the middle of its ball (10.5 mm of 30)
 WHITEST = 75  # percentile of the white that a picture shows between lids, corners and iris: nothing of it is lighter
+UNCOVERED = (0.7, 1.3)  # radii of an iris, where what a glance uncovers ends: from there on the picture's own is known
 TINTED = 40.0  # grey levels between channels, above those of the whitest fifth, from which a pixel is iris
 LID_SHADE, CORNER_SHADE = 0.2, 0.16  # share of the ball's light that the upper lid and the corners take
 LID_REACH = 0.07  # of the eye's width, how far down the lid's shadow falls to a third
 ASIDE = 0.75  # of that, the farthest aside that an iris is drawn turned for: drawn eyes are flatter
+GLINT = 0.53  # of an iris' way, how far a lamp's reflection goes: the cornea bends around a point behind the iris
+GLINT_SIZE = 0.45  # of an iris' radius, what counts as one at most
+GLINT_BRIGHT = 20.0  # grey levels above what is around it, from which it does
 LINE = 0.5  # of the lid's light, at most: shut lashes are darker than an open lid's
 FINE = 4  # sub-pixel factor of masks (OpenCV's fixed-point shift is 2 bits)
 
@@ -116,6 +120,7 @@ class Eye:
         self._width = float(np.linalg.norm(self._corners[1] - self._corners[0]))
         self._opening = opening(points[list(parts.upper)], points[list(parts.lower)])
         centre = points[parts.iris[0]]
+        self._iris_at = centre
         self._iris_off = self._in_eye(centre, self._corners)
         self._radius = float(np.linalg.norm(points[list(parts.iris[1:])] - centre, axis=1).mean())
 
@@ -187,7 +192,7 @@ class Eye:
         """
         luma = white @ LUMA
         gain = 1 + BALL_LIT * np.maximum(brightest / np.maximum(luma, 1) - 1, 0)
-        share = (1 - smoothstep(from_iris, 0.7, 1.9))[..., None]
+        share = (1 - smoothstep(from_iris, *UNCOVERED))[..., None]
         pale = white + 0.5 * (luma[..., None] - white) * share
         return np.asarray(np.clip(pale * (1 + (gain[..., None] - 1) * share), 0, 255), np.uint8)
 
@@ -258,7 +263,19 @@ class Eye:
             colour = whole + guess * (1 - weight)[..., None]
         soft = max(0.8, 0.14 * r)
         alpha = 1 - smoothstep(radius, r - soft * 0.5, r + soft * 0.8)
-        return np.dstack((np.clip(colour, 0, 255), alpha * 255)).astype(np.float32)
+        colour = np.clip(colour, 0, 255).astype(np.float32)
+        self._glints = self._reflected(colour, alpha)
+        return np.dstack((colour - self._glints, alpha * 255)).astype(np.float32)
+
+    def _reflected(self, iris: NDArray[np.float32], cover: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What lamps and windows add to an iris [n, n, 3]: small, and brighter than what is around it."""
+        import cv2
+
+        reach = max(1, round(GLINT_SIZE * self._radius * self._iris_scale))
+        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+        added = iris - cv2.morphologyEx(iris, cv2.MORPH_OPEN, kernel, borderType=cv2.BORDER_REPLICATE)
+        sure = smoothstep(added @ LUMA, 0.5 * GLINT_BRIGHT, 1.5 * GLINT_BRIGHT) * (cover > 0.9)
+        return np.asarray(added * cv2.GaussianBlur(sure, (0, 0), 0.7)[..., None], np.float32)
 
     @staticmethod
     def _in_eye(point: NDArray[np.float32], corners: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -357,6 +374,9 @@ class Eye:
         seen = turn @ self._seen_aside(self._in_eye(iris_at, corners)) / np.float32(self._iris_scale)
         iris = self._sample(self._iris, seen, iris_at - origin, half, size)
         layer += (iris[..., :3] - layer) * (iris[..., 3:] / 255)
+        rest = middle(corners) + turn @ (self._iris_at - middle(self._corners))
+        glints_at = rest + GLINT * (iris_at - rest) - origin
+        layer += self._sample(self._glints, turn / np.float32(self._iris_scale), glints_at, half, size)
         # The upper lid and its lashes throw a shadow on the ball; the corners lie deeper.
         width = float(np.linalg.norm(corners[1] - corners[0]))
         xs = np.arange(size[0], dtype=np.float32) + x0 + 0.5
