@@ -9,6 +9,7 @@ learned; wrinkles, brush strokes and brows make no closed path.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +40,8 @@ THICK = 40.0  # grey levels by which the weakest fifth of thick rims stands out
 HELD_PX = 16.0, 36.0  # from a thick rim, straightened: skin within the first is held, beyond the second free
 HELD = 0.35  # how firmly; brows behind thick rims should still be seen to rise
 BAND = 12  # px of the straightened picture on both sides of a path that may be rim
+HINGE_BAND = 7
+HINGE_PX = 14  # px of the straightened picture from a rim outwards, where it goes over into its arm
 BEHIND = 0.1  # units, how far behind the bridge of the nose the middle of them is
 AWAY = 0.2  # cosine of the turn beyond which they are not seen
 BRIDGE = (168, 6)  # landmarks of the nose, between the eyes
@@ -67,14 +70,14 @@ def find_glasses(rgb: NDArray[np.uint8], landmarks: NDArray[np.float32]) -> NDAr
         sure.append(likely)
     if min(sure) < SURE[0] or sum(sure) < SURE[1]:
         return None
-    paths.append(_bridge(straight, paths[0][0], paths[1][0]))
+    paths += [_bridge(straight, paths[0][0], paths[1][0]), _hinge(straight, paths[0][0], -1), _hinge(straight, paths[1][0], 1)]
     cover = np.zeros_like(straight.thin)
-    for path, shown in paths:
+    for path, shown, band in ((*one, BAND if n < 3 else HINGE_BAND) for n, one in enumerate(paths)):
         near = np.zeros(cover.shape, np.uint8)
         level = np.zeros_like(cover)
         for (x, y), v in zip(path, shown, strict=True):
-            cv2.circle(near, (round(float(x)), round(float(y))), BAND, 1, -1)
-            cv2.circle(level, (round(float(x)), round(float(y))), BAND + 2, float(max(v, 12.0)), -1)
+            cv2.circle(near, (round(float(x)), round(float(y))), band, 1, -1)
+            cv2.circle(level, (round(float(x)), round(float(y))), band + 2, float(max(v, 12.0)), -1)
         cover = np.maximum(cover, near * smoothstep(straight.thin / np.maximum(level, 1), *EDGE))
     cover = cv2.GaussianBlur(cover.astype(np.float32), (0, 0), 0.8)
     back = cv2.invertAffineTransform(_centred(straight.to_straight))
@@ -145,6 +148,22 @@ def _bridge(
     at = _best_path(shown)
     each = np.arange(len(shown))
     return np.stack((each + x0 + 0.5, at + y0 + 0.5), 1).astype(np.float32), np.asarray(shown[each, at], np.float32)
+
+
+def _hinge(
+    straight: _Straight, rim: NDArray[np.float32], aside: Literal[-1, 1]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The path [N, 2] from a rim to where its arm goes back, and how much it stands out [N]; skin bends what it holds."""
+    at_rim = rim[int((rim[:, 0] * aside).argmax()), 0]
+    x = (at_rim + aside * np.arange(1, HINGE_PX + 1)).astype(int)
+    x = x[(x >= 0) & (x < SIZE[0])]
+    middle = SIZE[1] * EYES_AT[1]
+    y0, y1 = int(middle - 0.25 * UNIT_PX), int(middle + 0.12 * UNIT_PX)
+    shown = straight.apart[y0:y1, x].T
+    if not len(x):
+        return np.zeros((0, 2), np.float32), np.zeros(0, np.float32)
+    at = _best_path(shown)
+    return np.stack((x + 0.5, at + y0 + 0.5), 1).astype(np.float32), np.asarray(shown[np.arange(len(x)), at], np.float32)
 
 
 def _best_path(shown: NDArray[np.float32]) -> NDArray[np.int64]:
