@@ -32,6 +32,8 @@ BALL_LIT = 0.8  # of the way from the white that a picture shows to its skin's l
 BALL = 0.35  # of an eye's width, how far an iris is from the middle of its ball (10.5 mm of 30)
 WHITEST = 75  # percentile of the white that a picture shows between lids, corners and iris: nothing of it is lighter
 UNCOVERED = (0.7, 1.3)  # radii of an iris, where what a glance uncovers ends: from there on the picture's own is known
+UNPAINTED = 0.8  # of the skin's light, from which an eye without any white is one of stone or clay
+CLAY = (0.3, 0.45)  # colourfulness of a white from which nothing else in the eye is greyer either
 TINTED = 40.0  # grey levels between channels, above those of the whitest fifth, from which a pixel is iris
 LID_SHADE, CORNER_SHADE = 0.2, 0.16  # share of the ball's light that the upper lid and the corners take
 LID_REACH = 0.07  # of the eye's width, how far down the lid's shadow falls to a third
@@ -39,6 +41,8 @@ ASIDE = 0.75  # of that, the farthest aside that an iris is drawn turned for: dr
 GLINT = 0.53  # of an iris' way, how far a lamp's reflection goes: the cornea bends around a point behind the iris
 GLINT_SIZE = 0.45  # of an iris' radius, what counts as one at most
 GLINT_BRIGHT = 20.0  # grey levels above what is around it, from which it does
+GLINT_LIGHT = (0.4, 0.65)  # of the white's light: below the first a bright spot is the iris' own
+GLINT_PALE = (0.3, 0.6)  # least over most of its channels: below the first it is coloured as irises are
 LINE = 0.5  # of the lid's light, at most: shut lashes are darker than an open lid's
 FINE = 4  # sub-pixel factor of masks (OpenCV's fixed-point shift is 2 bits)
 
@@ -120,8 +124,6 @@ class Eye:
         self._width = float(np.linalg.norm(self._corners[1] - self._corners[0]))
         self._opening = opening(points[list(parts.upper)], points[list(parts.lower)])
         centre = points[parts.iris[0]]
-        self._iris_at = centre
-        self._iris_off = self._in_eye(centre, self._corners)
         self._radius = float(np.linalg.norm(points[list(parts.iris[1:])] - centre, axis=1).mean())
 
         pad = 0.9 * self._width
@@ -137,6 +139,8 @@ class Eye:
         )
         inside = polygon(part.shape[:2], ring.astype(np.float32)).astype(np.float32) / 255
         self._radius *= iris_share(part, inside, centre - self.offset, self._radius)
+        self._iris_at = centre
+        self._iris_off = self._in_eye(centre, self._corners)
         gap = max(self._opening * self._width, 1.0)
         rim = max(1, round(0.10 * gap))
         clean = cv2.erode(inside, np.ones((2 * rim + 1, 3), np.uint8))  # lashes darken the lids' edge
@@ -146,6 +150,8 @@ class Eye:
         # The eye without its iris, where `offset` is its first pixel's place in the picture.
         self.sclera = self._lit(white, brightest, from_iris / self._radius)
         self._iris = self._disc(part, clean, centre - self.offset)
+        self._glints = self._reflected(self._iris, brightest)
+        self._iris[..., :3] -= self._glints
         self._lid = self._bare(part, points, inside)
         self._line = self._lash_colour(part, skin.points)
 
@@ -178,6 +184,9 @@ class Eye:
         if known.sum() < 6:
             light = float(np.percentile(around, 70)) if around.size else 150.0
             tone = part[inside < 0.1].mean(0) if around.size else np.full(3, light, np.float32)
+            between = part[inside > 0.5].astype(np.float32)
+            if len(between) and float(np.median(between @ LUMA)) > UNPAINTED * light:  # as light as skin: no iris either
+                return np.broadcast_to(np.median(between, 0).astype(np.uint8), part.shape).copy(), brightest
             colour = np.clip(0.75 * light * 1.1 + 0.25 * tone, 0, 255)
             return np.broadcast_to(colour.astype(np.uint8), part.shape).copy(), brightest
         white = fill(part, known.astype(np.float32)).astype(np.float32)
@@ -193,7 +202,9 @@ class Eye:
         luma = white @ LUMA
         gain = 1 + BALL_LIT * np.maximum(brightest / np.maximum(luma, 1) - 1, 0)
         share = (1 - smoothstep(from_iris, *UNCOVERED))[..., None]
-        pale = white + 0.5 * (luma[..., None] - white) * share
+        tint = np.ptp(white.astype(np.float32), axis=-1) / np.maximum(white.max(-1), 1)
+        grey = 0.5 * (1 - smoothstep(tint, *CLAY))[..., None]
+        pale = white + grey * (luma[..., None] - white) * share
         return np.asarray(np.clip(pale * (1 + (gain[..., None] - 1) * share), 0, 255), np.uint8)
 
     def _bare(
@@ -263,18 +274,19 @@ class Eye:
             colour = whole + guess * (1 - weight)[..., None]
         soft = max(0.8, 0.14 * r)
         alpha = 1 - smoothstep(radius, r - soft * 0.5, r + soft * 0.8)
-        colour = np.clip(colour, 0, 255).astype(np.float32)
-        self._glints = self._reflected(colour, alpha)
-        return np.dstack((colour - self._glints, alpha * 255)).astype(np.float32)
+        return np.dstack((np.clip(colour, 0, 255), alpha * 255)).astype(np.float32)
 
-    def _reflected(self, iris: NDArray[np.float32], cover: NDArray[np.float32]) -> NDArray[np.float32]:
-        """What lamps and windows add to an iris [n, n, 3]: small, and brighter than what is around it."""
+    def _reflected(self, iris: NDArray[np.float32], white: float) -> NDArray[np.float32]:
+        """What lamps and windows add to an iris [n, n, 4]: small, and brighter than what is around it; [n, n, 3]."""
         import cv2
 
         reach = max(1, round(GLINT_SIZE * self._radius * self._iris_scale))
         kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
-        added = iris - cv2.morphologyEx(iris, cv2.MORPH_OPEN, kernel, borderType=cv2.BORDER_REPLICATE)
-        sure = smoothstep(added @ LUMA, 0.5 * GLINT_BRIGHT, 1.5 * GLINT_BRIGHT) * (cover > 0.9)
+        colour = np.ascontiguousarray(iris[..., :3])
+        added = colour - cv2.morphologyEx(colour, cv2.MORPH_OPEN, kernel, borderType=cv2.BORDER_REPLICATE)
+        pale = added.min(-1) / np.maximum(added.max(-1), 1)
+        sure = smoothstep(added @ LUMA, 0.5 * GLINT_BRIGHT, 1.5 * GLINT_BRIGHT) * (iris[..., 3] > 230)
+        sure *= smoothstep(colour @ LUMA / white, *GLINT_LIGHT) * smoothstep(pale, *GLINT_PALE)
         return np.asarray(added * cv2.GaussianBlur(sure, (0, 0), 0.7)[..., None], np.float32)
 
     @staticmethod
