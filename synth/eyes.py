@@ -39,6 +39,7 @@ LID_SHADE, CORNER_SHADE = 0.2, 0.16  # share of the ball's light that the upper 
 LID_REACH = 0.07  # of the eye's width, how far down the lid's shadow falls to a third
 ASIDE = 0.75  # of that, the farthest aside that an iris is drawn turned for: drawn eyes are flatter
 GLINT = 0.53  # of an iris' way, how far a lamp's reflection goes: the cornea bends around a point behind the iris
+ON_WHITE = 0.3  # of a reflection, what is seen of it beside the iris: a white is rough
 GLINT_SIZE = 0.45  # of an iris' radius, what counts as one at most
 GLINT_BRIGHT = 20.0  # grey levels above what is around it, from which it does
 GLINT_LIGHT = (0.4, 0.65)  # of the white's light: below the first a bright spot is the iris' own
@@ -187,7 +188,7 @@ class Eye:
             between = part[inside > 0.5].astype(np.float32)
             if len(between) and float(np.median(between @ LUMA)) > UNPAINTED * light:  # as light as skin: no iris either
                 return np.broadcast_to(np.median(between, 0).astype(np.uint8), part.shape).copy(), brightest
-            colour = np.clip(0.75 * light * 1.1 + 0.25 * tone, 0, 255)
+            colour = np.clip(0.5 * light * (1 + tone / max(float(tone @ LUMA), 1.0)), 0, 255)  # half as tinted as skin
             return np.broadcast_to(colour.astype(np.uint8), part.shape).copy(), brightest
         white = fill(part, known.astype(np.float32)).astype(np.float32)
         capped = white * np.minimum(1, brightest / np.maximum(white @ LUMA, 1))[..., None]
@@ -388,7 +389,8 @@ class Eye:
         layer += (iris[..., :3] - layer) * (iris[..., 3:] / 255)
         rest = middle(corners) + turn @ (self._iris_at - middle(self._corners))
         glints_at = rest + GLINT * (iris_at - rest) - origin
-        layer += self._sample(self._glints, turn / np.float32(self._iris_scale), glints_at, half, size)
+        glints = self._sample(self._glints, turn / np.float32(self._iris_scale), glints_at, half, size)
+        layer = np.minimum(layer + glints * (ON_WHITE + (1 - ON_WHITE) * iris[..., 3:] / 255), 255)
         # The upper lid and its lashes throw a shadow on the ball; the corners lie deeper.
         width = float(np.linalg.norm(corners[1] - corners[0]))
         xs = np.arange(size[0], dtype=np.float32) + x0 + 0.5
