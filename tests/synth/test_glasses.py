@@ -78,6 +78,20 @@ def test_rims_are_found_and_a_bare_face_has_none(wearer: Wearer) -> None:
     assert find_glasses(wearer.bare, wearer.character.landmarks) is None
 
 
+def test_hinges_go_with_their_rims(wearer: Wearer) -> None:
+    rgb = wearer.character.rgb.copy()
+    xs = np.nonzero(wearer.rims.any(0))[0]
+    rows = [int(np.nonzero(wearer.rims[:, x])[0].mean()) for x in (xs[0], xs[-1])]
+    hinges = np.zeros_like(wearer.rims)
+    hinges[rows[0] - 1 : rows[0] + 1, xs[0] - 6 : xs[0]] = True
+    hinges[rows[1] - 1 : rows[1] + 1, xs[-1] + 1 : xs[-1] + 7] = True
+    rgb[hinges] = (25, 20, 20)
+    cover = find_glasses(rgb, wearer.character.landmarks)
+    assert cover is not None
+    print(f"{cover[hinges].mean():.2f} of the hinges")
+    assert cover[hinges].mean() > 0.6
+
+
 def test_a_picture_with_glasses_that_performs_itself_is_itself(wearer: Wearer) -> None:
     rgb = draw(wearer.character, own(wearer.character))
     error = np.abs(rgb.astype(float) - wearer.character.rgb)[wearer.rims].mean()
