@@ -42,9 +42,11 @@ HELD = 0.35  # how firmly; brows behind thick rims should still be seen to rise
 BAND = 12  # px of the straightened picture on both sides of a path that may be rim
 HINGE_BAND = 7
 HINGE_PX = 14  # px of the straightened picture from a rim outwards, where it goes over into its arm
+BLINK = (0.3, 0.95)  # of the picture's gap between lids, over which corners of eyes are pulled down, and no skull is
 BEHIND = 0.1  # units, how far behind the bridge of the nose the middle of them is
 AWAY = 0.2  # cosine of the turn beyond which they are not seen
 BRIDGE = (168, 6)  # landmarks of the nose, between the eyes
+LID_MIDDLES = ((159, 145), (386, 374))  # landmarks of each eye's upper and lower lid
 SKULL = (168, 6, 197, 133, 362, 33, 263)  # landmarks that say where the skull is, more exactly than its pose does
 
 
@@ -232,6 +234,7 @@ class Glasses:
         depth = np.float32(face[list(BRIDGE), 2].mean() + BEHIND)
         self._local = unproject(camera, head, self._frame + self._corner, depth)
         self._rest = face
+        self._lids_apart = max(_lids_apart(face), 1e-3)
 
     def draw(self, canvas: Canvas, landmarks: NDArray[np.float32], motion: Motion) -> None:
         """Draw them over a picture whose landmarks [478, 2] px are given."""
@@ -241,6 +244,7 @@ class Glasses:
             return
         camera, skull = self._camera, list(SKULL)
         slip = (landmarks[skull] - camera.project(place(motion.head, self._rest[skull]))).mean(0)
+        slip[1] *= smoothstep(np.array(_lids_apart(motion.face) / self._lids_apart), *BLINK)
         corners = camera.project(place(motion.head, self._local)) + slip
         H, W = canvas.painted.shape
         x0, y0 = (max(0, int(v)) for v in np.floor(corners.min(0)))
@@ -252,6 +256,11 @@ class Glasses:
         alpha = np.clip(layer[..., 3], 0, 1)
         colour = np.clip(layer[..., :3] / np.maximum(alpha, 1e-3)[..., None], 0, 255)
         canvas.lay(x0, y0, colour, alpha)
+
+
+def _lids_apart(face: NDArray[np.float32]) -> float:
+    """Of both eyes of a face [478, 3], units."""
+    return float(sum(np.linalg.norm(face[upper] - face[lower]) for upper, lower in LID_MIDDLES))
 
 
 def without(rgb: NDArray[np.uint8], cover: NDArray[np.float32]) -> NDArray[np.uint8]:
