@@ -32,7 +32,9 @@ BALL_LIT = 0.8  # of the way from the white that a picture shows to its skin's l
 BALL = 0.35  # of an eye's width, how far an iris is from the middle of its ball (10.5 mm of 30)
 WHITEST = 75  # percentile of the white that a picture shows between lids, corners and iris: nothing of it is lighter
 UNCOVERED = (0.7, 1.3)  # radii of an iris, where what a glance uncovers ends: from there on the picture's own is known
-UNPAINTED = 0.5  # of the skin's light: an eye of which all but a tenth is lighter, and nothing white, is of stone or clay
+UNPAINTED = (
+    0.5  # of the skin's light: an eye of which all but a tenth is lighter, and nothing white, is of stone or clay
+)
 TINGE = 0.35  # of the skin's tint that a white has which the picture does not show
 SHADED = (0.4, 0.7)  # of the light that a white may have: below the first it is in the deepest shade
 CLAY = (0.3, 0.45)  # colourfulness of a white from which nothing else in the eye is greyer either
@@ -46,6 +48,7 @@ GLINT_SIZE = 0.45  # of an iris' radius, what counts as one at most
 GLINT_BRIGHT = 20.0  # grey levels above what is around it, from which it does
 GLINT_LIGHT = (0.4, 0.65)  # of the white's light: below the first a bright spot is the iris' own
 GLINT_PALE = (0.3, 0.6)  # least over most of its channels: below the first it is coloured as irises are
+GRAIN = (0.45, 0.7, 0.95)  # of the eye's width, how far below a lid skin is whose grain it may have: the nearest that shows
 LINE = 0.5  # of the lid's light, at most: shut lashes are darker than an open lid's
 FINE = 4  # sub-pixel factor of masks (OpenCV's fixed-point shift is 2 bits)
 
@@ -231,9 +234,12 @@ class Eye:
         soft = cv2.GaussianBlur(skin, (0, 0), coarse)
         # The grain of the skin below the eye, so that the unfolded lid is not smoother than the picture.
         detail = part.astype(np.float32) - cv2.GaussianBlur(part.astype(np.float32), (0, 0), coarse)
-        down = round(0.45 * self._width)
-        grain = np.roll(np.where(hidden[..., None] > 0, 0, detail), -down, axis=0)
-        grain[-down:] = 0
+        grain, bare = np.zeros_like(detail), hidden > 0
+        for share in GRAIN:
+            down = min(round(share * self._width), len(detail) - 1)
+            below = detail[down:] * (hidden[down:, :, None] == 0)
+            grain[:-down][bare[:-down]] = below[bare[:-down]]
+            bare[:-down] &= hidden[down:] > 0
         limit = 2.5 * float(np.std(grain)) + 1
         skin = np.where(hidden[..., None] > 0, soft + np.clip(grain, -limit, limit), skin)
         return np.asarray(np.clip(skin, 0, 255), np.uint8)

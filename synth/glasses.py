@@ -72,7 +72,11 @@ def find_glasses(rgb: NDArray[np.uint8], landmarks: NDArray[np.float32]) -> NDAr
         sure.append(likely)
     if min(sure) < SURE[0] or sum(sure) < SURE[1]:
         return None
-    paths += [_bridge(straight, paths[0][0], paths[1][0]), _hinge(straight, paths[0][0], -1), _hinge(straight, paths[1][0], 1)]
+    paths += [
+        _bridge(straight, paths[0][0], paths[1][0]),
+        _hinge(straight, paths[0][0], -1),
+        _hinge(straight, paths[1][0], 1),
+    ]
     cover = np.zeros_like(straight.thin)
     for path, shown, band in ((*one, BAND if n < 3 else HINGE_BAND) for n, one in enumerate(paths)):
         near = np.zeros(cover.shape, np.uint8)
@@ -165,7 +169,9 @@ def _hinge(
     if not len(x):
         return np.zeros((0, 2), np.float32), np.zeros(0, np.float32)
     at = _best_path(shown)
-    return np.stack((x + 0.5, at + y0 + 0.5), 1).astype(np.float32), np.asarray(shown[np.arange(len(x)), at], np.float32)
+    return np.stack((x + 0.5, at + y0 + 0.5), 1).astype(np.float32), np.asarray(
+        shown[np.arange(len(x)), at], np.float32
+    )
 
 
 def _best_path(shown: NDArray[np.float32]) -> NDArray[np.int64]:
