@@ -48,7 +48,7 @@ GLINT_SIZE = 0.45  # of an iris' radius, what counts as one at most
 GLINT_BRIGHT = 20.0  # grey levels above what is around it, from which it does
 GLINT_LIGHT = (0.4, 0.65)  # of the white's light: below the first a bright spot is the iris' own
 GLINT_PALE = (0.3, 0.6)  # least over most of its channels: below the first it is coloured as irises are
-GRAIN = (0.45, 0.7, 0.95)  # of the eye's width, how far below a lid skin is whose grain it may have: the nearest that shows
+GRAIN = (0.45, 0.7, 0.95)  # of the eye's width, how far below a lid its grain is from: the nearest skin that shows
 LINE = 0.5  # of the lid's light, at most: shut lashes are darker than an open lid's
 FINE = 4  # sub-pixel factor of masks (OpenCV's fixed-point shift is 2 bits)
 
