@@ -14,16 +14,13 @@ from numpy.typing import NDArray
 from perfcap.face import FaceMesh
 from perfcap.iris import EYES
 
-SIDES = np.radians(np.r_[-35:36:5, 145:216:5]).astype(
-    np.float32
-)  # directions from an iris in which lids seldom hide it
+# Directions from an iris in which lids seldom hide it.
+SIDES = np.radians(np.r_[-35:36:5, 145:216:5]).astype(np.float32)
 RADII = np.arange(0.7, 1.65, 0.05, dtype=np.float32)  # of the mesh's
 ALONG, ACROSS = np.arange(-0.5, 0.51, 0.1), np.arange(-0.3, 0.31, 0.1)  # of it, how far away a middle is looked for
 STEP = 0.1  # of it, on both sides of an edge
-CLEAR, CLEARER = (
-    42.0,
-    1.15,
-)  # grey levels by how much the fainter side is lighter outside, weighed by its light, and times the mesh's own
+# By how many grey levels the fainter side is lighter outside, weighed by its light, and times the mesh's own.
+CLEAR, CLEARER = 42.0, 1.15
 BELOW = np.arange(0.0, 0.15, 0.01, dtype=np.float32)  # of an eye's width, below a lid, where the eye may end
 SKIN = (0.2, 0.3)  # of it, where there is surely skin
 

@@ -32,12 +32,11 @@ BALL_LIT = 0.8  # of the way from the white that a picture shows to its skin's l
 BALL = 0.35  # of an eye's width, how far an iris is from the middle of its ball (10.5 mm of 30)
 WHITEST = 75  # percentile of the white that a picture shows between lids, corners and iris: nothing of it is lighter
 UNCOVERED = (0.7, 1.3)  # radii of an iris, where what a glance uncovers ends: from there on the picture's own is known
-UNPAINTED = (
-    0.5  # of the skin's light: an eye of which all but a tenth is lighter, and nothing white, is of stone or clay
-)
+UNPAINTED = 0.5  # of the skin's light: an open eye without white, all but a tenth of which is lighter, is of clay
+OPEN = 0.1  # gap of the lids over the eye's width, from which something between them would be seen
 TINGE = 0.35  # of the skin's tint that a white has which the picture does not show
 SHADED = (0.4, 0.7)  # of the light that a white may have: below the first it is in the deepest shade
-CLAY = (0.3, 0.45)  # colourfulness of a white from which nothing else in the eye is greyer either
+CLAY = (0.3, 0.45)  # colourfulness of a white from which what a glance uncovers is no greyer
 TINTED = 40.0  # grey levels between channels, above those of the whitest fifth, from which a pixel is iris
 LID_SHADE, CORNER_SHADE = 0.2, 0.16  # share of the ball's light that the upper lid and the corners take
 LID_REACH = 0.07  # of the eye's width, how far down the lid's shadow falls to a third
@@ -191,7 +190,7 @@ class Eye:
             light = float(np.percentile(around, 70)) if around.size else 150.0
             tone = part[inside < 0.1].mean(0) if around.size else np.full(3, light, np.float32)
             between = part[inside > 0.5].astype(np.float32)
-            if len(between) and float(np.percentile(between @ LUMA, 10)) > UNPAINTED * light:  # nor is there an iris
+            if self._opening > OPEN and float(np.percentile(between @ LUMA, 10)) > UNPAINTED * light:
                 return np.broadcast_to(np.median(between, 0).astype(np.uint8), part.shape).copy(), brightest
             colour = np.clip(light * (1 + TINGE * (tone / max(float(tone @ LUMA), 1.0) - 1)), 0, 255)
             return np.broadcast_to(colour.astype(np.uint8), part.shape).copy(), brightest
@@ -209,7 +208,9 @@ class Eye:
         gain = 1 + BALL_LIT * np.maximum(brightest / np.maximum(luma, 1) - 1, 0)
         share = (1 - smoothstep(from_iris, *UNCOVERED))[..., None]
         tint = np.ptp(white.astype(np.float32), axis=-1) / np.maximum(white.max(-1), 1)
-        lit = smoothstep(luma / brightest, *SHADED)  # what lies in shade has taken the skin's colour: it is whiter
+        lit = smoothstep(
+            luma / max(brightest, 1.0), *SHADED
+        )  # what lies in shade has taken the skin's colour: it is whiter
         grey = (0.8 - lit * (0.3 + 0.5 * smoothstep(tint, *CLAY)))[..., None]
         pale = white + grey * (luma[..., None] - white) * share
         return np.asarray(np.clip(pale * (1 + (gain[..., None] - 1) * share), 0, 255), np.uint8)
@@ -296,7 +297,7 @@ class Eye:
         added = colour - cv2.morphologyEx(colour, cv2.MORPH_OPEN, kernel, borderType=cv2.BORDER_REPLICATE)
         pale = added.min(-1) / np.maximum(added.max(-1), 1)
         sure = smoothstep(added @ LUMA, 0.5 * GLINT_BRIGHT, 1.5 * GLINT_BRIGHT) * (iris[..., 3] > 230)
-        sure *= smoothstep(colour @ LUMA / white, *GLINT_LIGHT) * smoothstep(pale, *GLINT_PALE)
+        sure *= smoothstep(colour @ LUMA / max(white, 1.0), *GLINT_LIGHT) * smoothstep(pale, *GLINT_PALE)
         return np.asarray(added * cv2.GaussianBlur(sure, (0, 0), 0.7)[..., None], np.float32)
 
     @staticmethod

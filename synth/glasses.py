@@ -40,7 +40,7 @@ THICK = 40.0  # grey levels by which the weakest fifth of thick rims stands out
 HELD_PX = 16.0, 36.0  # from a thick rim, straightened: skin within the first is held, beyond the second free
 HELD = 0.35  # how firmly; brows behind thick rims should still be seen to rise
 BAND = 12  # px of the straightened picture on both sides of a path that may be rim
-HINGE_BAND = 7
+HINGE_BAND = 7  # the same beside a hinge, which is thinner and near the face's edge
 HINGE_PX = 14  # px of the straightened picture from a rim outwards, where it goes over into its arm
 BLINK = (0.3, 0.95)  # of the picture's gap between lids, over which corners of eyes are pulled down, and no skull is
 BEHIND = 0.1  # units, how far behind the bridge of the nose the middle of them is
@@ -78,7 +78,7 @@ def find_glasses(rgb: NDArray[np.uint8], landmarks: NDArray[np.float32]) -> NDAr
         _hinge(straight, paths[1][0], 1),
     ]
     cover = np.zeros_like(straight.thin)
-    for path, shown, band in ((*one, BAND if n < 3 else HINGE_BAND) for n, one in enumerate(paths)):
+    for (path, shown), band in zip(paths, (BAND, BAND, BAND, HINGE_BAND, HINGE_BAND), strict=True):
         near = np.zeros(cover.shape, np.uint8)
         level = np.zeros_like(cover)
         for (x, y), v in zip(path, shown, strict=True):
@@ -165,13 +165,12 @@ def _hinge(
     x = x[(x >= 0) & (x < SIZE[0])]
     middle = SIZE[1] * EYES_AT[1]
     y0, y1 = int(middle - 0.25 * UNIT_PX), int(middle + 0.12 * UNIT_PX)
-    shown = straight.apart[y0:y1, x].T
     if not len(x):
         return np.zeros((0, 2), np.float32), np.zeros(0, np.float32)
+    shown = straight.apart[y0:y1, x].T
     at = _best_path(shown)
-    return np.stack((x + 0.5, at + y0 + 0.5), 1).astype(np.float32), np.asarray(
-        shown[np.arange(len(x)), at], np.float32
-    )
+    path = np.stack((x + 0.5, at + y0 + 0.5), 1).astype(np.float32)
+    return path, np.asarray(shown[np.arange(len(x)), at], np.float32)
 
 
 def _best_path(shown: NDArray[np.float32]) -> NDArray[np.int64]:

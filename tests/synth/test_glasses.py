@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 
 from perfcap.expression import basis, gaze_of, template
 from perfcap.face import MediaPipeFaces
-from perfcap.landmarks import BROWS_LOWER, LEFT_EYE, LEFT_LID_UPPER, RIGHT_EYE, RIGHT_LID_UPPER
+from perfcap.landmarks import (
+    BROWS_LOWER,
+    LEFT_EYE,
+    LEFT_LID_LOWER,
+    LEFT_LID_UPPER,
+    RIGHT_EYE,
+    RIGHT_LID_LOWER,
+    RIGHT_LID_UPPER,
+)
 from perfcap.written import head_at
 from runtime.records import ARKIT_INDEX, N_EXPRESSION, Cue, Motion
 from synth.glasses import HELD, find_glasses, find_thick_glasses, hold
@@ -117,6 +125,23 @@ def test_a_face_that_moves_does_not_bend_them(wearer: Wearer, monkeypatch: pytes
     bent = change()
     print(f"rims change by {apart:.1f}; bent with the skin by {bent:.1f}")
     assert apart < 0.5 * bent
+
+
+def test_corners_of_eyes_that_a_blink_pulls_down_take_none_along(wearer: Wearer) -> None:
+    character = wearer.character
+    face = character.face.copy()
+    face[[33, 133, 362, 263], 1] += 0.03
+    shut = face.copy()
+    for upper, lower in ((RIGHT_LID_UPPER, RIGHT_LID_LOWER), (LEFT_LID_UPPER, LEFT_LID_LOWER)):
+        shut[list(upper)] = shut[list(lower)]
+    rest = draw(character, own(character)).astype(float)
+    above = wearer.rims.copy()
+    above[int(character.landmarks[list(RIGHT_EYE + LEFT_EYE), 1].min()) - 4 :] = False  # where lids draw nothing
+    awake, blinks = (
+        np.abs(draw(character, replace(own(character), face=f)) - rest)[above].mean() for f in (face, shut)
+    )
+    print(f"rims change by {awake:.1f}, in a blink by {blinks:.1f}")
+    assert blinks < 0.3 * awake
 
 
 def test_they_turn_with_the_head(wearer: Wearer) -> None:
