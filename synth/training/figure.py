@@ -34,6 +34,7 @@ IRISES = np.array(  # sRGB, brown ones first
     ((0.20, 0.11, 0.06), (0.30, 0.18, 0.09), (0.42, 0.31, 0.14), (0.36, 0.42, 0.28), (0.38, 0.5, 0.6), (0.5, 0.56, 0.6))
 )
 IRISES_SHARE = np.array((0.34, 0.22, 0.12, 0.1, 0.14, 0.08))
+CLOSED, PARTED = 0.04, 0.1  # of mouthClose, which shuts the asset's parted lips; how far the jaw drops to part them
 NECK_M = np.array((0.0, 0.155, 0.08), np.float32)  # where the head turns on the neck
 
 
@@ -68,6 +69,8 @@ class Figure:
         blinks = [ARKIT_INDEX["eyeBlinkLeft"], ARKIT_INDEX["eyeBlinkRight"]]
         shown = expression.copy()
         shown[blinks] *= self.blink_gain
+        shut = max(0.0, 1 - float(expression[ARKIT_INDEX["jawOpen"]]) / PARTED)
+        shown[ARKIT_INDEX["mouthClose"]] += CLOSED * shut
         vertices = face.pose(self.neutral, shown, gaze)
         for part in ("mouth_socket", "gums_tongue", "teeth"):
             vertices[face.parts[part], 2] += np.float32(BEHIND_LIPS_M)

@@ -36,6 +36,7 @@ OTHERS = ((0, 1), (1, 0), (1, 1))  # of a square's pixels, those but the first
 FINE_UNIT_PX = 130  # from this size of a face on, textures are as fine as they were painted
 SCATTER = np.array((0.30, 0.14, 0.09), np.float32)  # how far light wraps around flesh, by colour
 SCLERA_EVEN, SCLERA_WRAP = 1.0, 0.3  # how much of an eye's light is as if it were flat, and goes around it
+SCLERA_DEEP = 0.4  # of the light, comes from where it is not in shade
 CORNER_SHADE, CORNERS = 0.25, (0.45, 0.9)  # what the lids' corners take of it, and sines on the ball between which
 MOST_LEAN = 0.9  # tangent of the steepest fold
 N_LASHES = 26  # on each of the asset's cards
@@ -364,10 +365,12 @@ class Studio:
         R, t = moment.head[:3, :3], moment.head[:3, 3]
         # Light goes through a white and comes out all over it: no side of a ball shines where the other is dark.
         normal = torch.nn.functional.normalize(seen.normal - SCLERA_EVEN * put(R[:, 2]), dim=1)
-        diffuse = _irradiance(self._put(light.ambient), normal) * seen.sky
+        sky = SCLERA_DEEP + (1 - SCLERA_DEEP) * seen.sky
+        reached = SCLERA_DEEP + (1 - SCLERA_DEEP) * reached
+        diffuse = _irradiance(self._put(light.ambient), normal) * sky
         for i in range(len(colours)):
             amount = (((normal @ towards[i])[:, None] + SCLERA_WRAP) / (1 + SCLERA_WRAP)).clamp(min=0)
-            diffuse = diffuse + amount * ((reached if i == 0 else seen.sky) * colours[i])
+            diffuse = diffuse + amount * ((reached if i == 0 else sky) * colours[i])
         centres, radii = zip(*(self._face.eye(posed, part) for part in ("eyeball_left", "eyeball_right")), strict=True)
         centre = put(np.stack(centres) @ R.T + t)
         ahead = put(gaze_direction(moment.gaze) @ R.T)

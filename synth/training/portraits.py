@@ -21,7 +21,7 @@ from perfcap.training.ict import paint, rasterise, vertex_normals
 from runtime.errors import InputError
 from runtime.image import load_image
 from runtime.records import N_FACE
-from synth.matte import push_pull
+from synth.matte import push_pull, wide_blur
 from synth.training.regions import TEXELS, ramp
 from synth.training.skin import Projected, SkinPainter, linear, usual_tone
 
@@ -75,8 +75,9 @@ def project(rgb: NDArray[np.uint8], landmarks: Floats, painter: SkinPainter, tex
     if plain.sum() < 100:
         plain = known
     # What lies in a deep shadow is taken from the other side too.
-    soft = cv2.GaussianBlur(seen.mean(-1) * known, (0, 0), SHADE) / (cv2.GaussianBlur(known, (0, 0), SHADE) + 1e-4)
-    usual = float(np.median(seen.mean(-1)[plain > 0.5 * plain.max()]))
+    level = seen.mean(-1)
+    soft = wide_blur(level * known, SHADE) / (wide_blur(known, SHADE) + np.float32(1e-4))
+    usual = float(np.median(level[plain > 0.5 * plain.max()]))
     trusted = known * (0.05 + 0.95 * ramp(soft / max(usual, 1e-3), *SHADOW))
     flat = seen / _light(seen, normal, plain)[..., None]
     tone = np.array([np.median(flat[..., k][plain > 0.5 * plain.max()]) for k in range(3)], np.float32)
@@ -130,8 +131,8 @@ def _light(seen: Floats, normal: Floats, plain: Floats) -> Floats:
 
 def _evened(flat: Floats, tone: Floats, skin: Floats) -> Floats:
     """The same [N, N, 3] without what shadows and coloured light leave on skin [N, N] of a tone [3]."""
-    weight = cv2.GaussianBlur(skin, (0, 0), EVEN) + np.float32(1e-4)
-    wide = (cv2.GaussianBlur(flat * skin[..., None], (0, 0), EVEN) + 1e-4 * tone) / weight[..., None]
+    weight = wide_blur(skin, EVEN) + np.float32(1e-4)
+    wide = (wide_blur(flat * skin[..., None], EVEN) + 1e-4 * tone) / weight[..., None]
     return np.asarray(flat * np.clip(tone / np.maximum(wide, 1e-4), 0.4, 3.0) ** np.float32(EVENED), np.float32)
 
 

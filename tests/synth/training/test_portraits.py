@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from synth.training.skin import Projected, usual_tone
 from tests.synth.training.toy_face import toy_landmarks, write_toy_face
 
 Floats = NDArray[np.float32]
-SIDE = 320
+SIDE = 224
 SMALL = PeopleOptions(n=2, side=96, frames=1, references=1, per_person=1, shard=2, seed=3)
 PAINTED = Path(__file__).parents[4] / "shared" / "clips" / "portraits" / "s0.jpg"
 
@@ -46,12 +47,15 @@ def light(aside: float) -> Light:
     return Light(ambient=ambient, directions=towards, colours=np.full((1, 3), aside, np.float32), window=0.3)
 
 
-def pictured(maker: Maker, yaw: float, lit: Light) -> tuple[Projected, Floats]:
+@cache
+def pictured(maker: Maker, yaw: float, aside: float) -> tuple[Projected, Floats]:
     """Somebody's skin by way of a picture of them, and as it is."""
     figure = maker._tailor.person(np.random.default_rng(4))
+    n = len(figure.triangle_uv)  # nothing worn, no hair over the face
+    figure = replace(figure, triangles=figure.triangles[:n], material=figure.material[:n])
     still = Moment(np.zeros(N_EXPRESSION, np.float32), np.zeros((2, 2), np.float32), head_pose(yaw, 0, 0, (0, -0.02, 0.6)), head_pose(0, 0, 0, (0, 9, 0.6)))  # fmt: skip
     view = View(SIDE, SIDE, 900.0, SIDE / 2, SIDE / 2)
-    shown = maker._studio.shoot(figure, still, view, lit, maker._studio.develop(figure, 200))
+    shown = maker._studio.shoot(figure, still, view, light(aside), maker._studio.develop(figure, 200))
     rgb = (np.clip(shown.rgb, 0, 1) ** (1 / 2.2) * 255).astype(np.uint8)
     posed, none = figure.pose(still.expression, still.gaze), np.zeros((N_LANDMARKS, 3), np.float32)
     mesh = maker.landmarks.see(figure.face, posed, still.gaze, still.head, Camera(SIDE, SIDE, 900.0), none)
@@ -63,8 +67,9 @@ def alike(a: Floats, b: Floats, where: NDArray[np.bool_]) -> float:
 
 
 def test_what_a_picture_shows_of_a_face_lies_where_it_belongs(maker: Maker) -> None:
-    worn, truth = pictured(maker, 0.0, light(0.0))
+    worn, truth = pictured(maker, 0.0, 0.0)
     face = worn.share > 0.9
+    face[face.shape[0] * 5 // 8 :] = False  # what lies before the toy's mouth is no skin
     print(f"the texture and what came back of it: r {alike(worn.albedo, truth, face):.2f}")
     assert alike(worn.albedo, truth, face) > 0.6
     moved = np.roll(truth, 25, axis=0)
@@ -72,8 +77,9 @@ def test_what_a_picture_shows_of_a_face_lies_where_it_belongs(maker: Maker) -> N
 
 
 def test_what_one_side_hides_the_other_shows(maker: Maker) -> None:
-    worn, truth = pictured(maker, 0.75, light(0.0))
+    worn, truth = pictured(maker, 0.75, 0.0)
     left, right = worn.share > 0.9, worn.share > 0.9
+    left[left.shape[0] * 5 // 8 :], right[right.shape[0] * 5 // 8 :] = False, False
     left[:, left.shape[1] // 2 :], right[:, : right.shape[1] // 2] = False, False
     r = [alike(worn.albedo, truth, half) for half in (left, right)]
     print(f"r of the two halves, turned away by 43 degrees: {r[0]:.2f} and {r[1]:.2f}")
@@ -87,19 +93,19 @@ def test_light_from_one_side_is_not_in_the_skin(maker: Maker) -> None:
         sides = level[:, :half][worn.share[:, :half] > 0.9], level[:, half:][worn.share[:, half:] > 0.9]
         return float(np.log(np.median(sides[1]) / np.median(sides[0])))
 
-    even, aside = (lopsided(pictured(maker, 0.0, light(amount))[0]) for amount in (0.0, 0.8))
+    even, aside = (lopsided(pictured(maker, 0.0, amount)[0]) for amount in (0.0, 0.8))
     print(f"one side lighter than the other: {even:+.3f} in even light, {aside:+.3f} lit from there")
     assert abs(aside - even) < 0.12
 
 
 def test_half_of_the_people_wear_portraits_and_their_tone_goes_on_beyond_the_face(maker: Maker) -> None:
-    worn = pictured(maker, 0.0, light(0.0))[0]
+    worn = pictured(maker, 0.0, 0.0)[0]
     blue = replace(worn, tone=np.array((0.1, 0.1, 0.4), np.float32))
     wearing = Maker.__new__(Maker)
     wearing.__dict__ = {**maker.__dict__, "_portraits": [blue]}
-    figures = [wearing._figure(np.random.default_rng(seed)) for seed in range(10)]
+    figures = [wearing._figure(np.random.default_rng(seed)) for seed in range(6)]
     theirs = [figure for figure in figures if figure.skin.tone is blue.tone]
-    assert 2 <= len(theirs) <= 8
+    assert 0 < len(theirs) < 6
     beyond = theirs[0].skin.albedo[(worn.share == 0) & (maker._tailor.skins.at.scalp == 0)]
     np.testing.assert_allclose(np.median(beyond, 0), blue.tone, rtol=0.05)
 
