@@ -60,7 +60,7 @@ def test_a_performance_that_shows_nothing_long_enough_is_named(tmp_path: Path) -
     path = written(tmp_path / "actor.npz", faceless=tuple(range(0, N, 10)))
     with pytest.raises(InputError, match=r"actor\.npz shows a face for less than 1 s at a time"):
         recordings([path])
-    with pytest.raises(InputError, match="gone.npz"):
+    with pytest.raises(InputError, match=r"gone\.npz"):
         recordings([tmp_path / "gone.npz"])
 
 
