@@ -74,20 +74,11 @@ def project(rgb: NDArray[np.uint8], landmarks: Floats, painter: SkinPainter, tex
     plain = known * np.clip(painter.at.blush + painter.at.t_zone, 0, 1)
     if plain.sum() < 100:
         plain = known
-    # What lies in a deep shadow is taken from the other side too.
-    level = seen.mean(-1)
-    soft = wide_blur(level * known, SHADE) / (wide_blur(known, SHADE) + np.float32(1e-4))
-    usual = float(np.median(level[plain > 0.5 * plain.max()]))
-    trusted = known * (0.05 + 0.95 * ramp(soft / max(usual, 1e-3), *SHADOW))
     flat = seen / _light(seen, normal, plain)[..., None]
     tone = np.array([np.median(flat[..., k][plain > 0.5 * plain.max()]) for k in range(3)], np.float32)
     flat = _evened(flat, tone, known * np.clip(1 - painter.at.lips - painter.at.rims, 0, 1))
-    luma = max(float(tone.mean()), 1e-3)
-    own = float(np.clip(MEAN_TONE * (luma / LEVEL) ** (1 / ADAPTED), *TONE))
-    gain = (usual_tone(own) * luma / (tone * own)) ** np.float32(1 - OWN_HUE) * np.float32(own / luma)
-    tone, flat = tone * gain, flat * gain
-    level = np.maximum(flat.mean(-1, keepdims=True), 1e-4)
-    flat *= np.clip(level, DARKEST * own, BRIGHTEST * own) / level
+    flat, tone = _as_skin(flat, np.maximum(tone, 1e-3))
+    trusted = known * _out_of_shadow(seen.mean(-1), known, plain)
     # The other side of the face shows what this one hides.
     other = trusted[:, ::-1] * (1 - trusted)
     both = flat * trusted[..., None] + flat[:, ::-1] * other[..., None]
@@ -127,6 +118,23 @@ def _light(seen: Floats, normal: Floats, plain: Floats) -> Floats:
     light = basis @ fit.astype(np.float32)
     mean = max(float((light * plain).sum() / plain.sum()), 1e-4)
     return np.maximum(light / mean, LEAST_LIGHT).astype(np.float32)
+
+
+def _out_of_shadow(level: Floats, known: Floats, plain: Floats) -> Floats:
+    """How much [N, N] to believe of how light it is: what lies in a deep shadow the other side may show better."""
+    usual = float(np.median(level[plain > 0.5 * plain.max()]))
+    soft = wide_blur(level * known, SHADE) / (wide_blur(known, SHADE) + np.float32(1e-4))
+    return np.float32(0.05) + np.float32(0.95) * ramp(soft / max(usual, 1e-3), *SHADOW)
+
+
+def _as_skin(flat: Floats, tone: Floats) -> tuple[Floats, Floats]:
+    """A face [N, N, 3] and its tone [3], as light as skin can be that a camera shows so, and nearer to skin's hue."""
+    luma = float(tone.mean())
+    own = float(np.clip(MEAN_TONE * (luma / LEVEL) ** (1 / ADAPTED), *TONE))
+    gain = (usual_tone(own) * luma / (tone * own)) ** np.float32(1 - OWN_HUE) * np.float32(own / luma)
+    flat = flat * gain
+    level = np.maximum(flat.mean(-1, keepdims=True), 1e-4)
+    return flat * np.clip(level, DARKEST * own, BRIGHTEST * own) / level, tone * gain
 
 
 def _evened(flat: Floats, tone: Floats, skin: Floats) -> Floats:

@@ -142,7 +142,7 @@ def smile(e: Floats, rng: Rng) -> None:
 
 
 @dataclass(frozen=True)
-class Part:
+class Role:
     """What there is to play: everything at so many seconds."""
 
     expression: Callable[[float], Floats]  # [52]
@@ -157,26 +157,26 @@ def run(rng: Rng, n: int, picture: Act, recordings: Sequence[Recording] = ()) ->
     stay near what the picture shows, as a clip does near its first frame.
     """
     recorded = bool(recordings) and rng.random() < RECORDED
-    part = _recorded(rng, n, recordings) if recorded else _made_up(rng, n)
+    role = _recorded(rng, n, recordings) if recorded else _made_up(rng, n)
     near = rng.uniform(0.15, 0.7) if rng.random() < 0.6 else 1.0
     kept = 1 - near * rng.uniform(0.0, 0.6)
     blink_at = rng.uniform(-0.15, n / RATE + 0.15) if rng.random() < 0.22 else 99.0
     acts = []
     for i in range(n):
         t = i / RATE
-        e = picture.expression + np.float32(near) * (part.expression(t) - picture.expression)
+        e = picture.expression + np.float32(near) * (role.expression(t) - picture.expression)
         shut = float(np.clip(1.6 - abs(t - blink_at) / 0.07, 0, 1))
         for name in ("eyeBlinkLeft", "eyeBlinkRight"):
             e[ARKIT_INDEX[name]] = max(e[ARKIT_INDEX[name]], shut)
-        gaze = (picture.gaze + near * (part.gaze(t) - picture.gaze)).astype(np.float32)
+        gaze = (picture.gaze + near * (role.gaze(t) - picture.gaze)).astype(np.float32)
         e[LOOKS] = 0  # told anew from where the eyes do look
         e = np.clip(np.maximum(e, look(gaze)), 0, 1).astype(np.float32)
-        off = np.clip(near * part.angles(t), -FROM_PICTURE_RAD, FROM_PICTURE_RAD)
+        off = np.clip(near * role.angles(t), -FROM_PICTURE_RAD, FROM_PICTURE_RAD)
         acts.append(Act(e, gaze, (picture.angles * kept + off).astype(np.float32)))
     return acts
 
 
-def _made_up(rng: Rng, n: int) -> Part:
+def _made_up(rng: Rng, n: int) -> Role:
     """Speech, one expression to another, or something written; the head drifts, the eyes look about."""
     kind = rng.choice(3, p=(0.42, 0.36, 0.22))
     curve = (_speech, _between, _scripted)[kind](rng)
@@ -190,10 +190,10 @@ def _made_up(rng: Rng, n: int) -> Part:
         at = np.tile(gaze_at + jump * (round(t * RATE) > n // 2), (2, 1)).astype(np.float32)
         return np.asarray(at + gaze_of(curve(start + t)) if kind else at, np.float32)
 
-    return Part(lambda t: curve(start + t), gaze, lambda t: np.asarray(turned + speed * t, np.float32))
+    return Role(lambda t: curve(start + t), gaze, lambda t: np.asarray(turned + speed * t, np.float32))
 
 
-def _recorded(rng: Rng, n: int, recordings: Sequence[Recording]) -> Part:
+def _recorded(rng: Rng, n: int, recordings: Sequence[Recording]) -> Role:
     """A moment of a recording, the longer ones more often; on one side or on the other."""
     seconds = np.array([recording.seconds for recording in recordings])
     recording = recordings[rng.choice(len(recordings), p=seconds / seconds.sum())]
@@ -210,7 +210,7 @@ def _recorded(rng: Rng, n: int, recordings: Sequence[Recording]) -> Part:
         at = recording.gaze_at(start + t)
         return at[::-1] * side[:2] if mirrored else at
 
-    return Part(expression, gaze, lambda t: recording.angles_at(start + t) * side)
+    return Role(expression, gaze, lambda t: recording.angles_at(start + t) * side)
 
 
 def _speech(rng: Rng) -> Callable[[float], Floats]:
