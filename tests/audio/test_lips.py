@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from importlib.util import find_spec
 from itertools import pairwise
@@ -12,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from audio.lips import LOOK_AHEAD, Lips, LipsOptions, faces_of, motion_of, phones_of
-from audio.phones import SILENCE, Phone
+from audio.phones import SILENCE, VOWELS, Phone
 from audio.training import sounds
 from audio.voice import EspeakVoice, Utterance
 from perfcap.expression import template
@@ -159,6 +160,17 @@ def test_an_alignment_puts_right_what_was_misheard_and_the_other_way_round(said:
     r_heard, r_known = (np.corrcoef(truth, gap)[0, 1] for gap in (heard, known))
     print(f"r {r_heard:.2f} by ear, {r_known:.2f} with the alignment")
     assert r_known > max(r_heard + 0.05, 0.7)
+
+
+def test_lips_touch_for_a_sound_that_only_a_transcript_tells_of(said: Utterance) -> None:
+    assert said.phones is not None
+    vowel = max((p for p in said.phones if p.symbol in VOWELS), key=lambda p: p.end - p.start)
+    told = tuple(replace(p, symbol="m") if p is vowel else p for p in said.phones)
+    rows = slice(round(vowel.start * 100), round(vowel.end * 100))
+    heard, known = (opening(list(run(Lips(phones=phones), chunks(said.pcm))))[rows] for phones in ((), told))
+    rest = opening(moved(np.zeros(SAMPLE_RATE, np.float32))).max()
+    assert heard.min() > rest + 0.01
+    assert known.min() < rest + 0.001
 
 
 def test_known_phones_move_the_mouth_when_they_sound() -> None:
