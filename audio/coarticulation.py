@@ -14,6 +14,7 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -153,7 +154,7 @@ def overlapping(phones: Sequence[Phone]) -> tuple[Phone, ...]:
     for i in reversed(range(len(out) - 1)):
         if out[i].symbol in _TAKEN_BY.get(out[i + 1].symbol, ""):
             out[i] = replace(out[i], symbol=out[i + 1].symbol)
-    for i, (before, phone) in enumerate(zip(out, out[1:], strict=False), 1):
+    for i, (before, phone) in enumerate(pairwise(out), 1):
         if phone.symbol in "pb" and before.symbol == SILENCE:
             closing = min(phone.start, max(before.start, phone.end - _SHUT_S))
             out[i - 1], out[i] = replace(before, end=min(before.end, closing)), replace(phone, start=closing)
