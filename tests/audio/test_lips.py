@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from fractions import Fraction
 from importlib.util import find_spec
@@ -206,6 +208,20 @@ def test_lips_that_are_shut_touch_whatever_the_jaw_does() -> None:
     face = faces_of(made, np.ones(1, np.float32))[0]
     rest = template()
     assert np.all(face[LOWER, 1] - face[UPPER, 1] <= rest[LOWER, 1] - rest[UPPER, 1] + 1e-6)
+
+
+def test_a_mouth_moves_without_scipy_being_loaded() -> None:
+    code = (
+        "import sys\n"
+        "from fractions import Fraction\n"
+        "import numpy as np\n"
+        "from audio.lips import Lips\n"
+        "from runtime.records import AudioChunk\n"
+        "assert Lips().push(AudioChunk(time=Fraction(0), pcm=np.zeros(32000, np.float32)))\n"
+        "assert not any(n.startswith('scipy') for n in sys.modules), 'a fifth of a second lost'\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
 
 
 def test_weights_are_small() -> None:
