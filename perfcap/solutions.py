@@ -29,8 +29,8 @@ def solution(name: str) -> Any:
         sys.modules.update({module: ModuleType(module) for module in standing_in})
         try:
             found = importlib.import_module(f"mediapipe.python.solutions.{name}")
-            base = sys.modules["mediapipe.python.solution_base"]
-            base.collections = SimpleNamespace(namedtuple=_answer)  # type: ignore[attr-defined] - all it asks of it
+            base: Any = sys.modules["mediapipe.python.solution_base"]
+            base.collections = SimpleNamespace(namedtuple=_answer)  # it asks nothing else of it
             return found
         finally:
             for module in standing_in:
