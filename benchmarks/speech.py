@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from audio.align import align
+from audio.align import align, gliding
 from audio.features import FRAME_RATE
 from audio.lips import Lips, LipsOptions, phones_of
 from audio.phones import SILENCE, Phone
@@ -115,7 +115,7 @@ def _against(clip: Path) -> Row:
         "live": _r(jaw, _moved(pcm, live=True), times),
     }
     if text := sentence(clip.stem):
-        values["with transcript"] = _r(jaw, _moved(pcm, phones=align(pcm, text, "en-gb")), times)
+        values["with transcript"] = _r(jaw, _moved(pcm, phones=gliding(align(pcm, text, "en-gb"))), times)
     return Row(clip.stem, values)
 
 

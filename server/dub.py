@@ -54,7 +54,10 @@ class DubOptions(SpeechOptions):
         super().__post_init__()
         RemuxOptions(crf=self.crf)
         if self.face is not None and self.face != "all":
-            Chooser(self.face)
+            try:
+                Chooser(self.face)
+            except ValueError as error:
+                raise ValueError(f"{error}, or all") from error
         if self.length is not None and self.length not in LENGTHS:
             raise ValueError(f"--length is {self.length!r}; wanted {', '.join(LENGTHS)}")
         if self.length is not None and self.in_parts:

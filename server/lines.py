@@ -336,11 +336,11 @@ def speaker_of(line: Line) -> Stage[AudioChunk, Motion]:
         return ByPhones(line.phones)
     if line.transcript is None:
         return Lips()
-    from audio.align import align
+    from audio.align import align, gliding
 
-    speech = line.speech
+    speech, language = line.speech, line.language or "en-us"
     pcm = whole(read_speech(speech.path, speech.start, speech.end))
-    return Lips(phones=align(pcm, line.transcript, line.language or "en-us"))
+    return Lips(phones=gliding(align(pcm, line.transcript, language), language))
 
 
 class ByPhones:
