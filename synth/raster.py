@@ -103,39 +103,38 @@ def soften_folds(
     n = 0
     for y in range(1, H - 1):
         for x in range(1, W - 1):
-            u, v, there = sampling[y, x, 0], sampling[y, x, 1], nearest[y, x] < FAR
-            for j, i in ((y, x + 1), (y + 1, x)):
-                if abs(sampling[j, i, 0] - u) + abs(sampling[j, i, 1] - v) <= jump:
+            u, v = sampling[y, x, 0], sampling[y, x, 1]
+            right = abs(sampling[y, x + 1, 0] - u) + abs(sampling[y, x + 1, 1] - v)
+            below = abs(sampling[y + 1, x, 0] - u) + abs(sampling[y + 1, x, 1] - v)
+            if right <= jump and below <= jump:
+                continue
+            for j, i, apart in ((y, x + 1, right), (y + 1, x, below)):
+                here, there = nearest[y, x] < FAR, nearest[j, i] < FAR
+                shown = (here and drawn[y, x, 3] > 0) or (there and drawn[j, i, 3] > 0)
+                if apart <= jump or not (shown or (here and there)):
                     continue
-                also = nearest[j, i] < FAR
-                if (there and also) or (there and drawn[y, x, 3] > 0) or (also and drawn[j, i, 3] > 0):
-                    # The step's two pixels and their neighbours.
-                    for b, a in ((y, x), (j, i)):
-                        for d, c in ((b, a), (b - 1, a), (b + 1, a), (b, a - 1), (b, a + 1)):
-                            if 0 < d < H - 1 and 0 < c < W - 1 and step[d, c] == 0:
-                                step[d, c] = 1
-                                where[n, 0], where[n, 1] = d, c
-                                n += 1
+                # The step's two pixels and their neighbours.
+                for b, a in ((y, x), (j, i)):
+                    for d, c in ((b, a), (b - 1, a), (b + 1, a), (b, a - 1), (b, a + 1)):
+                        if 0 < d < H - 1 and 0 < c < W - 1 and step[d, c] == 0:
+                            step[d, c] = 1
+                            where[n, 0], where[n, 1] = d, c
+                            n += 1
     blended = np.empty((n, 4), np.uint8)
     for _ in range(2):
         for k in range(n):
             y, x = where[k, 0], where[k, 1]
-            alpha = 4 * np.int32(drawn[y, x, 3])
-            red, green = alpha * np.int32(drawn[y, x, 0]), alpha * np.int32(drawn[y, x, 1])
-            blue = alpha * np.int32(drawn[y, x, 2])
+            alpha = 4 * int(drawn[y, x, 3])
+            red, green, blue = alpha * int(drawn[y, x, 0]), alpha * int(drawn[y, x, 1]), alpha * int(drawn[y, x, 2])
             for j, i in ((y - 1, x), (y + 1, x), (y, x - 1), (y, x + 1)):
-                a = np.int32(drawn[j, i, 3])
+                a = int(drawn[j, i, 3])
                 alpha += a
-                red += a * np.int32(drawn[j, i, 0])
-                green += a * np.int32(drawn[j, i, 1])
-                blue += a * np.int32(drawn[j, i, 2])
+                red += a * int(drawn[j, i, 0])
+                green += a * int(drawn[j, i, 1])
+                blue += a * int(drawn[j, i, 2])
             half, over = alpha // 2, max(alpha, 1)
-            blended[k, 0], blended[k, 1], blended[k, 2] = (
-                (red + half) // over,
-                (green + half) // over,
-                (blue + half) // over,
-            )
-            blended[k, 3] = (alpha + 4) // 8
+            blended[k, 0], blended[k, 1] = (red + half) // over, (green + half) // over
+            blended[k, 2], blended[k, 3] = (blue + half) // over, (alpha + 4) // 8
         for k in range(n):
             for c in range(4):
                 drawn[where[k, 0], where[k, 1], c] = blended[k, c]
