@@ -18,6 +18,7 @@ from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from benchmarks.calibration import calibration
 from benchmarks.closed_loop import closed_loop
 from benchmarks.diffusion import diffusion
 from benchmarks.dub import dub_memory, dub_speed, dubbing
@@ -35,6 +36,7 @@ ALL: dict[str, Callable[[Path], list[Table]]] = {
     "closed-loop": closed_loop,
     "self": self_reenactment,
     "cross": cross_reenactment,
+    "calibration": calibration,
     "speech": speech,
     "dub": dubbing,
     "dub-speed": dub_speed,
@@ -50,7 +52,7 @@ ALL: dict[str, Callable[[Path], list[Table]]] = {
 }
 LONG = {"memory", "dub-memory", "faults", "soak", "scaling"}
 ASKED_FOR = {"picture"}  # writes into docs/
-NEED_SHARED = {"self", "cross", "dub"}
+NEED_SHARED = {"self", "cross", "calibration", "dub"}
 README = Path(__file__).parents[1] / "README.md"
 
 

@@ -10,9 +10,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks.clips import first_frames
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.clips import first_frames, pictures
 from benchmarks.command import run
 from benchmarks.table import Row, Table, Target
+from perfcap.face import MediaPipeFaces
+from perfcap.landmarks import OUTER_EYES, OVAL
+from runtime.image import load_image
 
 SHARED = Path(__file__).parents[2] / "shared"
 JUDGE = SHARED / "eval" / "judge.py"
@@ -28,7 +34,9 @@ SELF_WANTED = {
 CROSS_WANTED = {
     "r_jaw": Target(low=0.95), "r_width": Target(), "r_blink": Target(low=0.85), "r_brow": Target(low=0.85),
     "r_gaze": Target(), "pose_deg": Target(high=3), "jitter": Target(high=1.2), "coverage": Target(low=1.0),
+    "shape": Target(), "actor's shape": Target(), "size": Target(0.9, 1.1),
 }  # fmt: skip
+SKULL = (*OUTER_EYES, 133, 362, 168, 6, 197, 195)  # landmarks of eye corners and the nose's bridge
 
 
 def drivers() -> list[Path]:
@@ -57,6 +65,42 @@ def judge(driver: Path, output: Path, *, same: bool) -> dict[str, float]:
     return scores
 
 
+def _faces(frames: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    """Landmarks [N, 478, 3] px of the first face in each picture that shows one."""
+    finder = MediaPipeFaces(still=len(frames) == 1)
+    found = [faces[0].landmarks for frame in frames if (faces := finder.find(frame))]
+    finder.close()
+    return np.array(found, np.float32).reshape(-1, 478, 3)
+
+
+def _eyes_apart(faces: NDArray[np.float32]) -> NDArray[np.float32]:
+    """px [N], whichever way the head is turned."""
+    apart: NDArray[np.float32] = np.linalg.norm(faces[:, OUTER_EYES[0]] - faces[:, OUTER_EYES[1]], axis=-1)
+    return apart
+
+
+def _unlike(faces: NDArray[np.float32], one: NDArray[np.float32]) -> float:
+    """How far the outlines [N] lie in the median from that of `one` [1], eyes and nose laid onto each other.
+
+    In per cent of the eyes' distance; what jaws do in passing goes out with the median.
+    """
+    if not len(faces) or not len(one):
+        return float("nan")
+    outline = np.median([_laid(face, one[0])[list(OVAL)] for face in faces], 0)
+    return float(100 * np.linalg.norm(outline - one[0][list(OVAL)], axis=-1).mean() / _eyes_apart(one)[0])
+
+
+def _laid(face: NDArray[np.float32], onto: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A face moved, turned and scaled so that its skull lies on another's (Umeyama 1991)."""
+    source, target = face[list(SKULL)], onto[list(SKULL)]
+    a, b = source - source.mean(0), target - target.mean(0)
+    u, values, vt = np.linalg.svd(b.T @ a)
+    mirrored = np.array([1, 1, np.sign(np.linalg.det(u @ vt))])
+    turn, scale = u @ np.diag(mirrored) @ vt, (values * mirrored).sum() / (a**2).sum()
+    laid: NDArray[np.float32] = scale * (face - source.mean(0)) @ turn.T + target.mean(0)
+    return laid
+
+
 def self_reenactment(folder: Path) -> list[Table]:
     """First 100 frames of every driver onto its own first frame."""
     rows = []
@@ -72,12 +116,20 @@ def self_reenactment(folder: Path) -> list[Table]:
 def cross_reenactment(folder: Path) -> list[Table]:
     """First 100 frames of every driver onto every portrait; a row a driver and a row a portrait, each a mean."""
     scores: dict[tuple[str, str], dict[str, float]] = {}
+    own = {portrait: _faces([load_image(portrait)]) for portrait in portraits()}
     for clip in drivers():
         _, cut = first_frames(clip, N_FRAMES, folder)
-        for portrait in portraits():
+        actor = _faces(list(pictures(cut)))
+        for portrait, face in own.items():
             output = folder / f"cross_{clip.stem}_{portrait.stem}.mp4"
             run("act", portrait, cut, output)
-            scores[clip.stem, portrait.stem] = judge(cut, output, same=False)
+            drawn = _faces(list(pictures(output)))
+            scores[clip.stem, portrait.stem] = {
+                **judge(cut, output, same=False),
+                "shape": _unlike(drawn, face),
+                "actor's shape": _unlike(actor, face),
+                "size": float(np.median(_eyes_apart(drawn)) / _eyes_apart(face)[0]),
+            }
     if not scores:
         return []
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from benchmarks.calibration import ASSET, told
 from calibration.performer import (
     MOST_GAIN,
     SHUT_UNITS,
@@ -28,7 +28,6 @@ from perfcap.landmarks import LEFT_LID_LOWER, LEFT_LID_UPPER, RIGHT_LID_LOWER, R
 from runtime.errors import InputError
 from runtime.records import ARKIT_INDEX, N_EXPRESSION, Motion
 
-ASSET = Path(__file__).parents[3] / "shared" / "assets" / "ict_face.npz"
 Floats = NDArray[np.float32]
 SMILE, OTHER_SMILE, JAW, BLINK = (
     ARKIT_INDEX[name] for name in ("mouthSmileLeft", "mouthSmileRight", "jawOpen", "eyeBlinkLeft")
@@ -189,67 +188,6 @@ def test_a_take_without_a_face_is_refused() -> None:
 @pytest.mark.skipif(not ASSET.exists(), reason="needs ../shared/assets/ict_face.npz, which is not part of the project")
 def test_who_performs_at_half_strength_reads_stronger_and_truer() -> None:
     """Two people of known shape act at 55 %; after calibration they read nearer to what they mean."""
-    before, after, meant = half_strength(n_people=2, n_acting=30, seed=5)
-    ranged = [
-        i
-        for name, i in ARKIT_INDEX.items()
-        if not name.startswith("eyeLook") and name not in ("tongueOut", "cheekPuff")
-    ]
-    acting = meant[:, ranged] > 0.3
-    strengths, errors = [], []
-    for told in (before, after):
-        strengths.append(float(told[:, ranged][acting].mean() / meant[:, ranged][acting].mean()))
-        errors.append(float(np.abs(told - meant)[:, ranged][acting].mean()))
-    print(f"strength {strengths[0]:.2f} -> {strengths[1]:.2f}, error where acting {errors[0]:.3f} -> {errors[1]:.3f}")
-    assert strengths[1] > 1.3 * strengths[0]
-    assert errors[1] < errors[0] - 0.03
-
-
-def half_strength(n_people: int, n_acting: int, seed: int) -> tuple[Floats, Floats, Floats]:
-    """Coefficients [N, 52] as told without and with a profile, and as meant, of renders seen by the real detector."""
-    from perfcap.capture import Perform, Sighting, survey
-    from perfcap.face import MediaPipeFaces
-    from perfcap.training.expression import GROUPS, Painter, Scene, random_expression, random_view
-    from perfcap.training.ict import load_ict
-
-    rng = np.random.default_rng(seed)
-    painter = Painter(load_ict(ASSET))
-    rest = np.zeros(N_EXPRESSION, np.float32)
-    most = [
-        np.array([float(name in (group, f"{group}Left", f"{group}Right")) for name in ARKIT_INDEX], np.float32)
-        for group in GROUPS
-    ]
-    before, after, meant = [], [], []
-    for _ in range(n_people):
-        who, scene = painter.person(rng), replace(Scene.random(rng), pose_spread=0.35)
-        finder = MediaPipeFaces(still=True)
-        times = iter(range(10_000))
-
-        def sight(
-            expression: Floats,
-            scene: Scene = scene,
-            who: Any = who,
-            times: Iterator[int] = times,
-            finder: MediaPipeFaces = finder,
-        ) -> Sighting:
-            head, _ = random_view(scene, rng, frontal=True)
-            picture = painter.shoot(who, scene, 0.55 * expression, np.zeros((2, 2), np.float32), head, rng)
-            faces = finder.find(picture)
-            return Sighting(Fraction(next(times), 10), scene.camera, faces[0] if faces else None)
-
-        shots = [sight(e) for e in (*[rest] * 6, *(e for pose in most for e in (pose, pose, rest)))]
-        shots = [shot for shot in shots if shot.face is not None]
-        performer = survey(shots)
-        perform = Perform(performer, smooth=None)
-        to_range = ToRange(measure([m for s in shots for m in perform.push(s)], performer.neutral, "rendered"))
-        for _ in range(n_acting):
-            expression, _ = random_expression(rng)
-            shot = sight(expression)
-            if shot.face is None:
-                continue
-            (told,) = perform.push(shot)
-            before.append(told.expression)
-            after.append(to_range(told).expression)
-            meant.append(expression)
-        finder.close()
-    return np.array(before), np.array(after), np.array(meant)
+    without, profiled = told(n_people=2, n_acting=30, seed=5)
+    assert profiled.strength > 1.3 * without.strength
+    assert profiled.error < without.error - 0.03
