@@ -234,7 +234,7 @@ def continue_behind(rgb: NDArray[np.uint8], known: NDArray[np.float32], face_px:
         np.where(known[..., None] > 0, rgb - wide_blur(whole, max(least, face_px / share)), 0).astype(np.float32)
         for least, share in ((2.0, 8), (2.0, 24))
     )
-    rough = np.sqrt(_local(grain**2, known, max(2, round(face_px / 24))))
+    rough = np.sqrt(np.maximum(_local(grain**2, known, max(2, round(face_px / 24))), 0))  # as in _calm
     usual = float(np.median(rough[known > 0]))
     grain *= np.minimum(1, usual / np.maximum(rough, 1e-3))[..., None]  # what stands out is things, not grain
     depth, labels = cv2.distanceTransformWithLabels(
