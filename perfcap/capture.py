@@ -54,6 +54,7 @@ class Sighting:
     face: FaceMesh | None
     anchors: Anchors | None = None  # points around the face that no expression moves
     shoulders: NDArray[np.float32] | None = None  # [2, 2] px, right and left, where they were looked for and seen
+    afresh: bool = False  # whether it may be somebody else than in the sighting before
 
 
 class Chooser:
@@ -89,6 +90,10 @@ class Chooser:
         self._last = chosen if chosen is not None else self._last
         return chosen
 
+    def forget(self) -> None:
+        """The next picture has nothing to do with the last."""
+        self._last = None
+
     def _by_rule(self, seen: list[FaceMesh]) -> FaceMesh | None:
         if self._rule == "largest":
             return max(seen, key=lambda f: f.size)
@@ -119,9 +124,11 @@ class Track:
     def push(self, item: Picture) -> list[Sighting]:
         return [self.see(item, self._finder.find(item.rgb))]
 
-    def see(self, item: Picture, faces: Iterable[FaceMesh]) -> Sighting:
-        """A picture whose faces are known: they may be found in another thread, ahead of this."""
+    def see(self, item: Picture, faces: Iterable[FaceMesh], *, cut: bool = False) -> Sighting:
+        """A picture whose faces are known: they may be found in another thread, ahead of this. `cut`: it begins a shot."""
         H, W = item.rgb.shape[:2]
+        if cut:
+            self._choose.forget()
         face = self._choose(faces)
         if face is None or self._choose.afresh:
             self._anchors.reset()
@@ -134,7 +141,7 @@ class Track:
                 self._texture.reset()
             face = self._texture.follow(item.rgb, face)
         shoulders = None if self._shoulders is None else self._shoulders.find(item.rgb, face)
-        return Sighting(item.time, Camera.of_picture(W, H), face, anchors, shoulders)
+        return Sighting(item.time, Camera.of_picture(W, H), face, anchors, shoulders, self._choose.afresh)
 
     def flush(self) -> list[Sighting]:
         return []
@@ -189,7 +196,8 @@ class Perform:
         tells: Literal["expression", "face"] = "expression",
         smooth: OneEuroOptions | None = OneEuroOptions(cutoff_hz=3.0, beta=40.0),  # noqa: B008
         look_ahead_s: float = 0.0,
-        shoulders: NDArray[np.float32] | None = None,  # [2, 2] px, where they are before they are seen
+        first: Sighting | None = None,  # with a face: where the performer is before they are seen
+        shoulders: NDArray[np.float32] | None = None,  # [2, 2] px, the same of those
     ) -> None:
         assert performer is not None or tells == "expression", "a neutral is learned from expressions"
         assert smooth is not None or look_ahead_s == 0, "nothing to look ahead for"
@@ -198,6 +206,7 @@ class Perform:
         self._options = smooth
         self._look_ahead_s = look_ahead_s
         self._solver = ExpressionSolver()
+        self._first = first
         self._first_shoulders = shoulders
         self._reset()
 
@@ -337,10 +346,8 @@ class Perform:
             self._lost_at = item.time
         rest = self.neutral
         if self._seen is None:
-            head = np.eye(4, dtype=np.float32)
-            head[2, 3] = item.camera.focal_px * UNIT_M / (0.2 * max(item.camera.width, item.camera.height))
             return Motion(
-                time=item.time, head=head, expression=np.zeros(N_EXPRESSION, np.float32),
+                time=item.time, head=self._head_before(item.camera), expression=np.zeros(N_EXPRESSION, np.float32),
                 gaze=np.zeros((2, 2), np.float32), face=rest, confidence=0.0,
             )  # fmt: skip
         gone = float(item.time - self._lost_at)
@@ -354,6 +361,14 @@ class Perform:
             face=(rest + (seen.face - rest) * left).astype(np.float32),
             confidence=0.0,
         )
+
+    def _head_before(self, camera: Camera) -> NDArray[np.float32]:
+        """Where a head [4, 4] is before it is seen: where it will be, if that is known."""
+        if self._first is not None and self._first.face is not None:
+            return fit_head(self._first.face.landmarks, self._first.camera, self.neutral).head
+        head = np.eye(4, dtype=np.float32)
+        head[2, 3] = camera.focal_px * UNIT_M / (0.2 * max(camera.width, camera.height))
+        return head
 
 
 def blend(a: Motion, b: Motion, share: float) -> Motion:

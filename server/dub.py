@@ -358,9 +358,7 @@ def planned(dubbed: Whole | _Parts, face: str | None, tally: Tally, progress: Pr
         with tally.during("listen"):
             said = [mouth.result() for mouth in mouths]
             own_curve = None if own is None else own.result()
-    for mouth, line in zip(said, dubbed.lines, strict=True):
-        if mouth.is_silent:
-            tally.notes.append(f"{line.speech.path} is silent, so the mouth rests")
+    tally.notes += [mouth.rests for mouth in said if mouth.rests is not None]
     curves = [_moved(mouth.curve, line.start) for mouth, line in zip(said, dubbed.lines, strict=True)]
     speech = joined(curves)
     times = np.array([float(t) for t in dubbed.watched_times])

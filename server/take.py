@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from itertools import islice, repeat
+from itertools import islice, repeat, takewhile
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -26,8 +26,10 @@ from calibration.performer import PerformerProfile, ToRange
 from perfcap import refine
 from perfcap.body import Shoulders
 from perfcap.capture import Chooser, Perform, Performer, Sighting, Track, survey
+from perfcap.cuts import Cuts
 from perfcap.face import FaceMesh, MediaPipeFaces
 from perfcap.head import Camera
+from perfcap.others import THIN, Role, sort_out, whose
 from perfcap.performance import PerformanceReader
 from perfcap.texture import TextureTracker
 from runtime.errors import InputError
@@ -221,18 +223,23 @@ def _from_video(
     shoulders = Shoulders() if body else None
     track = Track(finder, Chooser(options.face or "largest"), texture, shoulders)
 
-    def found() -> Iterator[tuple[Frame, list[FaceMesh]]]:
+    cuts = Cuts()
+
+    def found() -> Iterator[tuple[Frame, list[FaceMesh], bool]]:
         for frame in ahead(tally.timed("decode", reader), 4):
             with tally.during("find"):
+                cut = cuts(frame.rgb)
+                if cut:
+                    finder.forget()
                 faces = finder.find(frame.rgb)
-            yield frame, faces
+            yield frame, faces, cut
 
     def sightings() -> Iterator[Sighting]:
         with reader, closing(finder), closing(shoulders) if shoulders is not None else nullcontext():
             shown: Fraction | None = None
-            for frame, faces in ahead(found(), 2):
+            for frame, faces, cut in ahead(found(), 2):
                 with tally.during("capture"):
-                    sighting = track.see(frame, faces)
+                    sighting = track.see(frame, faces, cut=cut)
                 yield sighting
                 shown = frame.time + frame.duration
             if options.end is None and shown is not None:
@@ -254,14 +261,16 @@ def _from_video(
         known = [s for s in first if s.face is not None]
     n_seen = 0 if known or options.face is None else crowd.most()
     if n_seen:
-        faces = "1 face" if n_seen == 1 else f"{n_seen} faces"
-        raise InputError(f"{path} shows no more than {faces} at once; wanted --face 1 to {n_seen}, not {options.face}")
+        faces, choice = ("1 face", "1") if n_seen == 1 else (f"{n_seen} faces", f"1 to {n_seen}")
+        raise InputError(f"{path} shows no more than {faces} at once; wanted --face {choice}, not {options.face}")
     if not known:
         raise InputError(f"{path} shows no face in any frame; wanted an actor's face at least 64 px wide")
     if options.face is None:
         crowd.look(known[0].time)
         crowd.want_one()
+    others: list[Role] = []  # who are seen besides the performer
     if profile is None:
+        known, others = sort_out(known, len(known) - sum(s.face is not None for s in later))
         performer = survey([*known, *_elsewhere(path, options, texture.frozen(), reader.duration)])
     else:
         performer = Performer(profile.neutral)
@@ -271,12 +280,21 @@ def _from_video(
 
     def perform() -> Iterator[Motion]:
         shoulders = next((s.shoulders for s in known if s.shoulders is not None), None)
-        stage = Perform(performer, tells=tells, look_ahead_s=LOOK_AHEAD_S, shoulders=shoulders)
-        while first:
-            yield from stage.push(first.popleft())
-        for sighting in stream:
-            yield from stage.push(sighting)
-        yield from stage.flush()
+        role = now = Role.of(known[::THIN], performer)
+        roles = [role, *others]
+        stage = Perform(performer, tells=tells, look_ahead_s=LOOK_AHEAD_S, first=known[0], shoulders=shoulders)
+        seen = False
+        while first or _more(first, stream, 1):
+            sighting = first.popleft()
+            if sighting.afresh and seen and profile is None:
+                _more(first, stream, AHEAD - len(first))
+                before, now = now, whose([sighting, *takewhile(lambda s: not s.afresh, first)], roles, now)
+                if now is not before:
+                    yield from (role.told_by(before, motion) for motion in stage.flush())
+                    stage = Perform(now.performer, tells=tells, look_ahead_s=LOOK_AHEAD_S)
+            seen = seen or sighting.face is not None
+            yield from (role.told_by(now, motion) for motion in stage.push(sighting))
+        yield from (role.told_by(now, motion) for motion in stage.flush())
 
     in_range = [] if profile is None else [ToRange(profile)]
     for stage in in_range:
@@ -297,6 +315,13 @@ def _from_video(
         n_frames=_expected(reader, options), sound=path if reader.has_sound else None,
         size=None if beside is None else (beside.width, beside.height),
     )  # fmt: skip
+
+
+def _more(first: deque[Sighting], stream: Iterator[Sighting], n: int) -> bool:
+    """Whether n more sightings, or fewer, were read."""
+    before = len(first)
+    first.extend(islice(stream, max(n, 0)))
+    return len(first) > before
 
 
 def _expected(reader: VideoReader, options: TakeOptions) -> int | None:

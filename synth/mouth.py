@@ -669,7 +669,8 @@ def _seen_inside(
         return {}
     luma = inside @ LUMA
     seen = {}
-    pale = inside[:, 1] / inside[:, 0] > 1.12 * lips[1] / max(lips[0], 1.0)
+    # Paler than lips and than skin: a mesh that is a little off takes a strip of lip for the inside.
+    pale = inside[:, 1] / inside[:, 0] > max(1.12 * lips[1] / max(lips[0], 1.0), skin[1] / max(skin[0], 1.0))
     teeth = inside[pale & (luma > 0.55 * skin @ LUMA)]
     if len(teeth) > max(25, 0.12 * len(inside)):
         bright = teeth @ LUMA

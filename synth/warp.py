@@ -20,7 +20,7 @@ from runtime.records import N_FACE, Cue, Motion, Shot
 from synth.camera import VirtualCamera
 from synth.eyes import EYES, Eye, curve, opening, polygon
 from synth.glasses import Glasses, find_glasses, find_thick_glasses, hold, without
-from synth.mouth import Interior, MouthInterior, MouthPalette, palette_from_picture
+from synth.mouth import LUMA, Interior, MouthInterior, MouthPalette, palette_from_picture
 from synth.raster import FAR, Canvas, lay_over, rasterise, soften_folds
 from synth.rig import FIRST_GRID, LASHES, NECK, Character, lid_rows, smoothstep
 from synth.torso import Torso
@@ -39,7 +39,7 @@ class Mouth:
         self._own: OwnTeeth | None = None
         if self._opening > SHOWN:
             drawn = self._drawn(points, character.head, character.face)
-            self._own = OwnTeeth(character, drawn)
+            self._own = OwnTeeth(character, drawn, float(smoothstep(np.array(self._opening), *TELLING)))
 
     def draw(self, canvas: Canvas, points: NDArray[np.float32], motion: Motion) -> None:
         """Draw between the lips of a picture whose landmarks [478, 2] px are given."""
@@ -78,13 +78,15 @@ def between_lips(points: NDArray[np.float32], drawn: Interior) -> NDArray[np.uin
 RIM = 0.15  # of a picture's opening: the lips shade what is so near to them
 LOWEST = 0.55  # of the way down an opening: what is seen below may go with the jaw
 LIT = (0.6, 1.7)  # bounds of how much brighter or darker drawn teeth become beside the picture's own
+TELLING = (0.1, 0.16)  # lips parted so far, of the mouth's width, say something of teeth, and enough
+HUE = (0.9, 1.1)  # and of each channel beside that: what shines red there is gum or lip
 
 
 class OwnTeeth:
     """What a picture shows between its lips: it goes with the skull, as upper teeth do."""
 
-    def __init__(self, character: Character, drawn: Interior) -> None:
-        """`drawn` is what would be drawn in the picture's own opening."""
+    def __init__(self, character: Character, drawn: Interior, told: float) -> None:
+        """`drawn` is what would be drawn in the picture's own opening, `told` how much that tells, 0 to 1."""
         import cv2
 
         self._camera, self._rest = character.camera, character.face
@@ -96,12 +98,14 @@ class OwnTeeth:
         down = np.cumsum(inside, 0) / np.maximum(inside.sum(0), 1)
         from_lips = cv2.distanceTransform(inside, cv2.DIST_L2, 3)
         cover = smoothstep(from_lips, 0, RIM * float(inside.sum(0).max())) * (1 - smoothstep(down, LOWEST, 1))
+        cover *= told  # what hardly shows is as likely a shadow at the lips
         self._layer = np.dstack((own, cover)).astype(np.float32)  # RGB and opacity
         self._corner = np.array((drawn.left, drawn.top), np.float32)
         self._plane_px = self._plane(character.head, character.face)
         seen = cover > 0.5
         self._teeth = drawn.rgb[seen].mean(0) if seen.any() else np.full(3, 255.0)
-        self._lit = np.clip(own[seen].mean(0) / np.maximum(self._teeth, 1), *LIT) if seen.any() else np.ones(3)
+        lit = _lit(own[seen].mean(0), self._teeth) if seen.any() else np.ones(3)
+        self._lit = 1 + (lit - 1) * told
 
     def _plane(self, head: NDArray[np.float32], face: NDArray[np.float32]) -> NDArray[np.float64]:
         """[2, 3]: from the upper teeth's plane, x and y in units of the head's frame, to px."""
@@ -125,6 +129,12 @@ class OwnTeeth:
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_CONSTANT,
         )  # fmt: skip
         return np.asarray(np.minimum(under + (layer[..., :3] - under) * layer[..., 3:], 255), np.float32)
+
+
+def _lit(own: NDArray[np.float32], drawn: NDArray[np.float32]) -> NDArray[np.float64]:
+    """What drawn teeth [3] are multiplied by to be as light as a picture's own, and nearly of their hue."""
+    light = float(np.clip(own @ LUMA / max(float(drawn @ LUMA), 1), *LIT))
+    return np.asarray(light * np.clip(own / np.maximum(drawn, 1) / light, *HUE), np.float64)
 
 
 def around_mouth(camera: Camera, head: NDArray[np.float32], face: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -266,7 +266,7 @@ def test_parts_are_listed_in_a_file(talk: Path, folder: Path, tmp_path: Path) ->
         ('[{"start": "now", "audio": "a.wav"}]', "has the time 'now'; wanted seconds"),
         ('[{"start": 1}]', "says nothing; wanted audio or text"),
         ('[{"audio": "none.wav"}]', "none.wav does not exist"),
-        ('[{"audio": "a.wav"}, {"start": 0.1, "audio": "a.wav"}]', "wanted one at a time"),
+        ('[{"start": null, "audio": "a.wav"}, {"start": 0.1, "audio": "a.wav"}]', "wanted one at a time"),
         ('[{"start": 30, "audio": "a.wav"}]', "talk.mp4 lasts 0.96 s; wanted it to reach 30 s"),
     ],
 )

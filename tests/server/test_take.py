@@ -13,13 +13,15 @@ import pytest
 from numpy.typing import NDArray
 
 from perfcap.expression import basis
+from perfcap.others import unlike
 from runtime.errors import InputError
 from runtime.records import ARKIT_INDEX, N_EXPRESSION, N_FACE, Cue, Motion
 from runtime.video import VideoReader
 from server.character import load_character
+from server.demo import ADMIRAL
 from server.take import TakeOptions, Tally, ahead, open_take
 from synth.warp import WarpRenderer
-from tests.server.conftest import RATE, Rgb, film
+from tests.server.conftest import RATE, Rgb, film, swaying
 
 
 def test_ahead_passes_everything_on_in_order() -> None:
@@ -73,10 +75,30 @@ def test_a_take_with_pictures_shows_the_frame_each_motion_was_seen_in(clip: Path
 
 def test_a_face_that_comes_late_is_found(long_start: Path) -> None:
     take = open_take(long_start, TakeOptions(), Tally())
-    seen = [motion.confidence > 0 for motion, _ in take.motions]
-    assert len(seen) == 190
-    assert not any(seen[:170])
-    assert all(seen[-10:])
+    motions = [motion for motion, _ in take.motions]
+    assert len(motions) == 190
+    assert not any(motion.confidence for motion in motions[:170])
+    assert all(motion.confidence for motion in motions[-10:])
+    shown = next(motion for motion in motions if motion.confidence)
+    # Who plays it stands where the actor will come: nothing leaps when they do.
+    assert np.abs(motions[0].head - shown.head).max() < 0.02
+
+
+def test_after_a_cut_to_another_face_the_character_keeps_its_own(face: Rgb, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="matplotlib brings the other face; pip install matplotlib")
+    import cv2
+
+    loaded = ADMIRAL.load()
+    side = min(loaded.shape[:2])
+    other = np.asarray(cv2.resize(loaded[:side, -side:], face.shape[1::-1], interpolation=cv2.INTER_AREA))
+    sway = [swaying(face), swaying(other)]
+    take = open_take(film(tmp_path / "cut.mp4", lambda i: sway[i >= 20](i), 40), TakeOptions(), Tally())
+    motions = [motion for motion, _ in take.motions]
+    alone = open_take(film(tmp_path / "other.mp4", sway[1], 20), TakeOptions(), Tally())
+    assert unlike(alone.performer.neutral, take.performer.neutral) > 0.05
+    assert len(motions) == 40
+    assert max(unlike(motion.face, take.performer.neutral) for motion in motions) < 0.04
+    assert np.abs(motions[19].head[:3, 3] / motions[25].head[:3, 3] - 1)[2] < 0.1
 
 
 def test_a_mouth_that_is_open_all_through_the_wanted_stretch_is_not_the_performers_neutral(

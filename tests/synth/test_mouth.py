@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from synth.mouth import INNER_LIPS, WEIGHTS, Interior, MouthInterior, MouthPalette, palette_from_picture
+from synth.mouth import INNER_LIPS, LIPS, WEIGHTS, Interior, MouthInterior, MouthPalette, palette_from_picture
 
 SHA256 = "75dd84c3b66d053b2d89a9ea0c4f64a833cc4e00fdb9269db249603e82b49777"  # of synth/weights/mouth.npz; docs/weights.md holds it too
 
@@ -164,6 +164,17 @@ def test_an_open_mouth_lends_its_own_teeth() -> None:
     rgb[y : y + 30, x : x + 60] = (180, 190, 200)
     palette = palette_from_picture(rgb, px)
     assert palette.teeth[2] > palette.teeth[0]
+
+
+def test_a_strip_of_lip_inside_an_open_mouth_is_not_its_teeth() -> None:
+    rgb, px = a_picture()
+    px[list(INNER_LIPS)] = a_face(0.2, lift=0.1)[list(INNER_LIPS), :2] * 150 + (200, 150)
+    for x, y in px[list(LIPS)].astype(int):
+        rgb[y - 6 : y + 7, x - 6 : x + 7] = (170, 105, 95)
+    y, x = int(150 + 150 * (MOUTH_Y - 0.1)), 170
+    rgb[y : y + 30, x : x + 60] = (175, 126, 116)  # paler than the lips, redder than the skin
+    teeth = palette_from_picture(rgb, px).teeth
+    assert teeth[1] / teeth[0] > 150 / 200
 
 
 def test_a_palette_out_of_range_says_so() -> None:

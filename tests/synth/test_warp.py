@@ -20,7 +20,7 @@ from perfcap.written import head_at, range_of_motion
 from runtime.records import ARKIT_INDEX, N_EXPRESSION, N_FACE, Cue, Motion
 from synth.retarget import Retarget, RetargetOptions
 from synth.rig import Character, rig
-from synth.warp import WarpRenderer
+from synth.warp import Mouth, OwnTeeth, WarpRenderer, _lit
 
 Rgb = NDArray[np.uint8]
 
@@ -193,6 +193,21 @@ def test_a_picture_keeps_its_own_teeth_however_far_its_mouth_opens(hero: Charact
     rest = teeth(0.0)
     for jaw in (0.05, 0.15, 0.3):
         assert np.abs(teeth(jaw) / rest - 1).max() < 0.12, "drawn ones are a fifth darker"
+
+
+def test_lips_that_hardly_part_change_no_teeth_behind_them(hero: Character) -> None:
+    mouth = Mouth(hero)
+    drawn = mouth._drawn(hero.landmarks[:, :2], hero.head, hero.face)
+    unsure, sure = (OwnTeeth(hero, drawn, told).over(drawn, hero.head, hero.face) for told in (0.0, 1.0))
+    np.testing.assert_allclose(unsure, drawn.rgb, atol=1e-3)
+    assert np.abs(sure - drawn.rgb).max() > 40
+
+
+def test_teeth_beside_a_red_gleam_stay_teeth() -> None:
+    red = _lit(np.array((180, 60, 50), np.float32), np.array((120, 110, 100), np.float32))
+    assert red.max() / red.min() < 1.25
+    grey = _lit(np.array((90, 80, 70), np.float32), np.array((120, 110, 100), np.float32))
+    np.testing.assert_allclose(grey, np.array((90, 80, 70)) / (120, 110, 100), atol=0.01)
 
 
 @pytest.mark.parametrize(
