@@ -32,7 +32,7 @@ INNER_LIPS = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 3
 N_RING = len(INNER_LIPS)
 UPPER_ROW, LOWER_ROW = [80, 81, 82, 13, 312, 311, 310], [88, 178, 87, 14, 317, 402, 318]
 RIGHT_CORNER = 10  # place in the ring; the left corner is at 0
-MIDLINE = (2, 164, 0, 13)  # under the nose, down to the upper lip
+MIDLINE = (2, 164)  # under the nose: lips are drawn aside by what they say, teeth are not
 MARGIN_PX = 2  # painted beyond the ring, for the caller's soft edge
 
 N_CHANNELS = 6  # tooth, gum, height, slope along the row, slope down, crevice
@@ -183,7 +183,7 @@ def teeth_shift(
 
 
 def midline(neutral: Floats) -> float:
-    """How far aside the middle of a face at rest [478, 3] lies in its head's frame, where mouth and nose say it is."""
+    """How far aside the middle of a face at rest [478, 3] lies in its head's frame, as its nose says."""
     return float(neutral[list(MIDLINE), 0].mean())
 
 
