@@ -35,6 +35,7 @@ $(READY): constraints.txt pyproject.toml
 	@# The OpenCV that mediapipe asks for and the headless one own the same files: take both out before one goes in.
 	@if $(PIP) show --quiet opencv-contrib-python 2>/dev/null; then \
 		$(PIP) uninstall --quiet --yes opencv-contrib-python opencv-contrib-python-headless; fi
+	@echo "installing what constraints.txt names into $(VENV): 1.6 GB there, and some minutes"
 	$(PIP) install --quiet --no-deps --use-pep517 --requirement $(VENV)/pins.txt
 	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
 	touch $@

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from fractions import Fraction
 from importlib.util import find_spec
@@ -40,8 +40,7 @@ def align(pcm: Floats, transcript: str, language: str = "en-us") -> tuple[Phone,
     if not len(pcm) or float(np.abs(pcm).max()) < _HUSH:
         end = Fraction(len(pcm), SAMPLE_RATE)
         return (Phone(Fraction(0), end, SILENCE),) if end else ()
-    english = language.strip().lower().replace("_", "-").split("-")[0] in ("en", "english")
-    if not english or find_spec("pocketsphinx") is None:
+    if not _is_english(language) or find_spec("pocketsphinx") is None:
         return followed(pcm, transcript, language)
     found = recognised(pcm, transcript, language)
     if find_spec("espeakng_loader") is None:
@@ -53,6 +52,24 @@ def align(pcm: Floats, transcript: str, language: str = "en-us") -> tuple[Phone,
         log.debug("espeak's reading does not fit, and pocketsphinx's does", exc_info=True)
         return found
     return min((found, other), key=recording.unlike)
+
+
+def _is_english(language: str) -> bool:
+    return language.strip().lower().replace("_", "-").split("-")[0] in ("en", "english")
+
+
+def gliding(phones: Sequence[Phone], language: str = "en-us") -> tuple[Phone, ...]:
+    """The same as lips make them: an English u begins with them apart and ends in a w (Lindsey 2019)."""
+    if not _is_english(language):
+        return tuple(phones)
+    out: list[Phone] = []
+    for phone in phones:
+        if phone.symbol == "u":
+            vowel, glide = spread("ɯw", phone.start, phone.end, phone.stress)
+            out += [vowel, replace(glide, stress=0.0)]
+        else:
+            out.append(phone)
+    return tuple(out)
 
 
 _HUSH = 1e-3  # of full scale; below it nobody speaks, whatever the transcript says

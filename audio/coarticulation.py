@@ -4,19 +4,23 @@ Dominance functions (Cohen and Massaro 1993): at any moment an articulator is at
 want of it, each weighed by how much it cares and by e to the minus of how far off in time it is. Jaw and lips are
 two dials of their own (JALI, Edwards et al. 2016): an s commands the jaw, an o the lips, and lips narrow whatever
 gap the jaw leaves. Lips that must touch are not left to means: they are shut on top. Sounds are rows of
-probabilities, so what is half heard is half done; a known transcript is rows of 0 and 1. Knows nothing of sound.
+probabilities, so what is half heard is half done; a known transcript is rows of 0 and 1, of phones whose gestures
+overlap (`overlapping`) as an ear hears of itself. Knows nothing of sound.
 """
 
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from audio.features import FRAME_RATE
-from audio.phones import INDEX, SYMBOLS
+from audio.phones import INDEX, SILENCE, SYMBOLS, Phone
 from audio.rows import SILENT, Rows, silence
 from runtime.records import ARKIT_INDEX, N_EXPRESSION
 
@@ -44,7 +48,7 @@ s .17  .1  0   0   .25 .15 .35 0   0   | 1.5 1
 z .17  .1  0   0   .25 .15 .35 0   0   | 1.5 1
 l .24  0   0   0   .1  .15 .25 0   .05 | 1   .7
 r .22  0   .1  0   .05 .1  .2  0   0   | 1   .7
-ɹ .20  .4  .45 .1  0   .1  .2  0   0   | 1   1.5
+ɹ .20  .5  .45 .1  0   .1  .2  0   0   | 1   1.5
 ʃ .17  .3  .4  .4  0   .15 .25 0   0   | 1.5 2
 ʒ .17  .3  .4  .4  0   .15 .25 0   0   | 1.5 2
 ɕ .17  .15 .1  .1  .25 .15 .3  0   0   | 1.5 1.2
@@ -63,7 +67,7 @@ e .30  0   0   0   .4  .15 .25 0   0   | 1   1
 æ .46  0   0   0   .3  .2  .3  0   0   | 1.2 1
 a .48  0   0   0   .1  .15 .25 0   0   | 1.2 1
 ɑ .48  0   0   .05 0   .15 .25 0   0   | 1.2 1
-ɔ .44  .2  .3  .4  0   .1  .1  0   0   | 1   1.5
+ɔ .44  .35 .3  .4  0   .1  .1  0   0   | 1   1.5
 o .34  .45 .5  .35 0   .05 .1  0   0   | 1   1.5
 ʊ .25  .55 .5  .2  0   .05 .1  0   0   | 1   1.5
 u .21  .7  .85 .15 0   .05 .1  0   0   | 1   2
@@ -85,6 +89,7 @@ PAST = 30  # rows looked back
 HALF_OPEN = {"jaw": 0.17, "upper": 0.1, "lower": 0.2}  # of a mouth that is about to speak
 BREATH = 0.24  # jaw, besides, between two phrases, when air is drawn
 AIR, _AIR_S = 0.4, 0.04  # jaw, while air is heard to be drawn, and how soon before and after
+ANNOUNCED = 0.5  # how surely air must be drawn for speech to be expected that is too far ahead to be heard
 BREATH_AFTER = 20  # rows; sooner than that after a phrase nobody draws air
 BREATH_ROWS = 150  # after which nobody takes it for a pause any more
 BEFORE, RISE, AFTER = 50, 15, 4  # rows: that begins so long before speech, takes so long, and lasts so long after
@@ -132,6 +137,28 @@ _NARROW = DIALS.index("narrow")
 _JAW = DIALS.index("jaw")
 _OPENING = [DIALS.index(name) for name in ("jaw", "funnel", "upper", "lower")]
 _LIPS = [i for i in range(len(DIALS)) if i not in (_JAW, _NARROW)]
+
+
+_TAKEN_BY = {**dict.fromkeys("pbmfv", "tdn"), **dict.fromkeys("wɹ", "tdnszθðkg")}  # whose lips which sounds have
+_SHUT_S = Fraction(12, 100)  # that lips are shut for a p or b after silence, the burst included
+
+
+def overlapping(phones: Sequence[Phone]) -> tuple[Phone, ...]:
+    """Phones that are known by name, in order, as the lips make them in connected speech.
+
+    Lips do not wait for the tongue: they shut for the b of "bin blue" while it still makes the n (Browman and
+    Goldstein 1990), and are round for the w of "set white" and the r of "three" before those sound. After a
+    silence the closing of a p or b is not heard and may be named too late.
+    """
+    out = list(phones)
+    for i in reversed(range(len(out) - 1)):
+        if out[i].symbol in _TAKEN_BY.get(out[i + 1].symbol, ""):
+            out[i] = replace(out[i], symbol=out[i + 1].symbol)
+    for i, (before, phone) in enumerate(pairwise(out), 1):
+        if phone.symbol in "pb" and before.symbol == SILENCE:
+            closing = min(phone.start, max(before.start, phone.end - _SHUT_S))
+            out[i - 1], out[i] = replace(before, end=min(before.end, closing)), replace(phone, start=closing)
+    return tuple(out)
 
 
 class Coarticulate:
@@ -206,12 +233,19 @@ class Coarticulate:
     def _about_to_speak(self, n: int) -> Floats:
         """How near [n] speech is, 0..1: it comes, is there, or has just been."""
         rows = np.arange(-PAST, self._ahead - PAST)
-        return self._speech_near(np.where(rows < 0, 1 + rows / AFTER, (BEFORE - rows) / RISE), n)
+        near = self._speech_near(np.where(rows < 0, 1 + rows / AFTER, (BEFORE - rows) / RISE), n)
+        return np.maximum(near, self._announced(n))
 
     def _going_on(self, n: int) -> Floats:
         """Whether [n] speech goes on, 0..1; less while its last sound fades."""
         rows = np.arange(-PAST, self._ahead - PAST)
-        return self._speech_near(np.where(rows < 0, 0, (rows + 1) / FADE), n)
+        return np.maximum(self._speech_near(np.where(rows < 0, 0, (rows + 1) / FADE), n), self._announced(n))
+
+    def _announced(self, n: int) -> Floats:
+        """How surely [n] air is drawn for speech that may be too far ahead to be heard, 0..1."""
+        if self._reach.early >= BEFORE:
+            return np.zeros(n, np.float32)
+        return np.asarray(np.minimum(1, self._drawing_air(n) / np.float32(ANNOUNCED)))
 
     def _speech_near(self, near: NDArray[np.float64], n: int) -> Floats:
         """The most of speech [n] around each moment, rows of a window counting as much as `near` says."""

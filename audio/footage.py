@@ -316,6 +316,7 @@ def _colours(planes: Planes, points: Floats) -> Floats:
 FAR_OFF = 4.0  # deviations (and 10 levels) beyond which a spot shows something else
 COVERED = 0.3  # share of such spots that says so of the mouth
 LIKENESS = 0.5  # of a frame's colours to the usual ones; .62 to .95 was seen of free mouths, to .42 of covered
+FAINT, FAINT_LIKENESS = 0.5, 0.7  # what there is of the usual colours, where they are no liker: .63 and more of free
 PLAIN = 3.0  # levels of difference among a mouth's colours below which there is no telling
 AT_ONCE = 2048  # frames compared at a time, and those that say what is usual
 
@@ -338,8 +339,10 @@ def obstructed(colours: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
         seen = colours[part].astype(np.float32)
         strange = (np.abs(_plain(seen) - middle) > FAR_OFF * spread + 10).any(-1).mean(1) > COVERED
         c = _pattern(seen)
-        likeness = (c * usual).sum((1, 2)) / np.sqrt(np.maximum((c * c).sum((1, 2)) * (usual * usual).sum(), 1e-6))
-        hidden[part] = strange | (telling & (likeness < LIKENESS))
+        there, all_of_it = (c * usual).sum((1, 2)), max(float((usual * usual).sum()), 1e-6)
+        likeness = there / np.sqrt(np.maximum((c * c).sum((1, 2)) * all_of_it, 1e-6))
+        faint = (there < FAINT * all_of_it) & (likeness < FAINT_LIKENESS)
+        hidden[part] = strange | (telling & ((likeness < LIKENESS) | faint))
     return hidden
 
 

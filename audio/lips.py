@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from audio.coarticulation import LIVE, WHOLE, Coarticulate, Gestures, expression_of
+from audio.coarticulation import LIVE, WHOLE, Coarticulate, Gestures, expression_of, overlapping
 from audio.features import FRAME_RATE
 from audio.features import LOOK_AHEAD as EAR_LOOK_AHEAD
 from audio.hearing import EARLY, LATE, Answers, Ear
@@ -31,7 +31,7 @@ from runtime.records import ARKIT_INDEX, AudioChunk, Motion
 Floats = NDArray[np.float32]
 
 LOOK_AHEAD = Fraction(LATE + LIVE.late, FRAME_RATE) + EAR_LOOK_AHEAD  # seconds, live
-TRUST = 0.5  # in an alignment, against what is heard
+TRUST = 0.7  # in an alignment, against what is heard: enough for lips to touch where only it knows of a p, b or m
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,7 @@ class Lips:
 
     def __init__(self, options: LipsOptions | None = None, phones: Sequence[Phone] = ()) -> None:
         self._options = options or LipsOptions()
-        self._phones = phones
+        self._phones = overlapping(phones)
         self._ear = Ear()
         live = self._options.listen == "live"
         self._loop = AsTheyCome() if live else Smooth()
@@ -140,7 +140,7 @@ def faces_of(expressions: Floats, shut: Floats) -> Floats:
 def motion_of(phones: Iterable[Phone], duration: Fraction, start: Fraction = Fraction(0)) -> list[Motion]:
     """The motion of phones whose times are known, for `duration` seconds from `start` on."""
     n = int(-(-duration * FRAME_RATE // 1))
-    rows = rows_of(sorted(phones, key=lambda p: p.end), n, round(start * FRAME_RATE))
+    rows = rows_of(overlapping(sorted(phones, key=lambda p: p.end)), n, round(start * FRAME_RATE))
     move = Coarticulate(WHOLE)
     parts = (move.push(rows, rows), move.flush())
     return [

@@ -87,25 +87,6 @@ class WithSound:
         return Cue(time=motion.time, motion=motion, sound=sound)
 
 
-class Known:
-    """Stage: sound -> Motion that is known already, of phones whose times are told: as far as the sound has come."""
-
-    def __init__(self, motions: Iterable[Motion]) -> None:
-        self._all = list(motions)
-        self._n = 0  # handed on
-
-    def push(self, item: AudioChunk) -> list[Motion]:
-        end = item.time + Fraction(len(item.pcm), SAMPLE_RATE)
-        first = self._n
-        while self._n < len(self._all) and self._all[self._n].time < end:
-            self._n += 1
-        return self._all[first : self._n]
-
-    def flush(self) -> list[Motion]:
-        rest, self._n = self._all[self._n :], 0
-        return rest
-
-
 class Presence:
     """Stage: Cues of a mean face that speaks, in front of a steady head -> Motion of one that lives too.
 

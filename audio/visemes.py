@@ -23,7 +23,6 @@ from audio.phones import SILENCE, VOWELS, Phone
 
 Floats = NDArray[np.float32]
 
-RHUBARB = ("A", "B", "C", "D", "E", "F", "G", "H", "X")
 OCULUS = ("sil", "PP", "FF", "TH", "DD", "kk", "CH", "SS", "nn", "RR", "aa", "E", "ih", "oh", "ou")
 _OCULUS_INDEX = {name: i for i, name in enumerate(OCULUS)}
 

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from perfcap.written import RATE, demonstration
 from runtime.image import save_image
-from runtime.video import VideoReader, VideoWriter, WriteOptions
+from runtime.video import VideoReader
+from runtime.writer import VideoWriter, WriteOptions
 from server.demo import ASTRONAUT, film
 
 

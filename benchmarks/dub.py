@@ -35,7 +35,8 @@ from benchmarks.table import Row, Table, Target
 from runtime.image import save_image
 from runtime.join import Part, join
 from runtime.records import SAMPLE_RATE
-from runtime.video import VideoReader, VideoWriter
+from runtime.video import VideoReader
+from runtime.writer import VideoWriter
 from server.demo import ASTRONAUT
 from server.dub import DubOptions, dub
 

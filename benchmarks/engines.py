@@ -37,8 +37,6 @@ from server.cli import spare_pools
 from synth.rig import Character
 
 FRAMES_AT_ONCE = 8  # in bulk
-GPU_WANTED = {"turbo": Target(low=150), "base": Target(low=50)}  # frames/s, guide to picture, 512×512
-LATENCY_WANTED = Target(high=8)  # ms of turbo's frame alone
 PEAK_WANTED = Target(high=4096)  # MB
 SESSIONS, SESSION_FPS = 4, 30
 EIGHT_WANTED = {"times torch": Target(low=2), "loss dB": Target(high=0.3)}

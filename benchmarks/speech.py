@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import importlib.util
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from audio.align import align
+from audio.align import align, gliding
 from audio.features import FRAME_RATE
 from audio.lips import Lips, LipsOptions, phones_of
 from audio.phones import SILENCE, Phone
@@ -67,9 +68,10 @@ def speech(folder: Path) -> list[Table]:
         for label, is_grid in (("GRID", True), ("others", False))
     ]
     tables = [Table("speech", "Jaw from sound against the real jaw: Pearson r, zero lag", COLUMNS, [*rows, *means])]
+    touching = [row for row in (_calm(), _recorded(clips)) if row is not None]
     return [
         *(tables if rows else []),
-        Table("speech", "Lips that touch, and a mouth at rest", tuple(CALM), [_calm()], CALM),
+        Table("speech", "Lips that touch, and a mouth at rest", tuple(CALM), touching, CALM),
     ]
 
 
@@ -113,7 +115,7 @@ def _against(clip: Path) -> Row:
         "live": _r(jaw, _moved(pcm, live=True), times),
     }
     if text := sentence(clip.stem):
-        values["with transcript"] = _r(jaw, _moved(pcm, phones=align(pcm, text, "en-gb")), times)
+        values["with transcript"] = _r(jaw, _moved(pcm, phones=gliding(align(pcm, text, "en-gb"))), times)
     return Row(clip.stem, values)
 
 
@@ -157,9 +159,9 @@ def _calm() -> Row:
             gap = _gap(_moved(pcm))
             took += time.process_time() - begun
             spoken.append(float(gap.std()))
-            closed = gap - (template()[14, 1] - template()[13, 1]) < SHUT_UNITS / 2
-            met += [bool(closed[_rows(p)].any()) for p in said.phones if p.symbol in "pbm"]
-            false += [bool(closed[_rows(p)].all()) for p in said.phones if p.symbol not in {*"pbmfvw", SILENCE}]
+            touched = _touched(gap, said.phones)
+            met += touched.met
+            false += touched.false
             lasted += len(pcm) / SAMPLE_RATE
     makers = {"noise": sounds.steady, "breath": sounds.breaths, "music": sounds.music, "tones": sounds.tones}
     values = {"closures": float(np.mean(met)), "false closures": float(np.mean(false))}
@@ -168,6 +170,38 @@ def _calm() -> Row:
         moves = [_gap(_moved(make(6 * SAMPLE_RATE, np.random.default_rng((9, i))))).std() for i in range(10)]
         values[name] = float(np.mean(moves) / np.mean(spoken))
     return Row("made speech", {**values, "times real time": lasted / took})
+
+
+@dataclass(frozen=True)
+class _Touched:
+    """Whether lips touch in each p, b and m, and all through each sound that parts them."""
+
+    met: list[bool]
+    false: list[bool]
+
+
+def _touched(gap: Floats, phones: Sequence[Phone]) -> _Touched:
+    closed = gap - (template()[14, 1] - template()[13, 1]) < SHUT_UNITS / 2
+    return _Touched(
+        [bool(closed[_rows(p)].any()) for p in phones if p.symbol in "pbm"],
+        [bool(closed[_rows(p)].all()) for p in phones if p.symbol not in {*"pbmfvw", SILENCE}],
+    )
+
+
+def _recorded(clips: list[Path]) -> Row | None:
+    """Closures of real people, by sound alone, in sentences that are known; when they come is told by alignment."""
+    met: list[bool] = []
+    false: list[bool] = []
+    for clip in clips:
+        if text := sentence(clip.stem):
+            pcm = whole(read_speech(clip))
+            touched = _touched(_gap(_moved(pcm)), align(pcm, text, "en-gb"))
+            met += touched.met
+            false += touched.false
+    if not met:
+        return None
+    values = {"closures": float(np.mean(met)), "false closures": float(np.mean(false))}
+    return Row(f"GRID, {len(met)} closures", values)
 
 
 def _rows(phone: Phone) -> slice:

@@ -389,17 +389,17 @@ def blend(a: Motion, b: Motion, share: float) -> Motion:
 
 def _head_vector(head: NDArray[np.float32]) -> NDArray[np.float64]:
     """A head [4, 4] as [6, 1]: rotation vector (radians), translation (units; depth counted less, it is noisier)."""
-    from scipy.spatial.transform import Rotation
+    import cv2
 
-    rotation = Rotation.from_matrix(head[:3, :3].astype(np.float64)).as_rotvec()
+    rotation = cv2.Rodrigues(head[:3, :3].astype(np.float64))[0][:, 0]
     return np.asarray(np.concatenate((rotation, head[:3, 3] / UNIT_M * (1, 1, 0.2)))[:, None], np.float64)
 
 
 def _vector_head(vector: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
-    from scipy.spatial.transform import Rotation
+    import cv2
 
     head = np.eye(4, dtype=np.float32)
-    head[:3, :3] = Rotation.from_rotvec(vector[:3, 0].astype(np.float64)).as_matrix()
+    head[:3, :3] = cv2.Rodrigues(vector[:3, 0].astype(np.float64))[0]
     head[:3, 3] = vector[3:, 0] * UNIT_M / np.array((1, 1, 0.2))
     return head
 

@@ -127,9 +127,12 @@ def _value(track: Sequence[Key], t: float) -> float:
 
 def head_at(yaw: float, pitch: float, roll: float) -> NDArray[np.float32]:
     """The head [4, 4] turned on its neck in front of the camera; radians."""
-    from scipy.spatial.transform import Rotation
-
-    turn = Rotation.from_euler("ZYX", (roll, -yaw, pitch)).as_matrix()
+    # Without SciPy, whose rotations take longer to load than a minute of speech to move a mouth.
+    (sx, sy, sz), (cx, cy, cz) = np.sin((pitch, -yaw, roll)), np.cos((pitch, -yaw, roll))
+    about_x = np.array(((1, 0, 0), (0, cx, -sx), (0, sx, cx)))
+    about_y = np.array(((cy, 0, sy), (0, 1, 0), (-sy, 0, cy)))
+    about_z = np.array(((cz, -sz, 0), (sz, cz, 0), (0, 0, 1)))
+    turn = about_z @ about_y @ about_x
     head = np.eye(4, dtype=np.float32)
     head[:3, :3] = turn
     head[:3, 3] = NECK_M - turn @ NECK_M + (0, 0, DISTANCE_M)

@@ -17,12 +17,12 @@ import av
 from runtime.errors import InputError
 from runtime.output import whole_file
 from runtime.sound import inspect_sound
-from runtime.video import KINDS, WriteOptions, open_output, with_sound
+from runtime.writer import KINDS, WriteOptions, open_output, with_sound
 
 
 @dataclass(frozen=True)
 class Part:
-    path: Path  # an H.264 file of `runtime.video.VideoWriter`, without sound
+    path: Path  # an H.264 file of `runtime.writer.VideoWriter`, without sound
     start: Fraction  # seconds of the whole, where its time 0 is
 
 

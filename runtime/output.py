@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 from runtime.errors import InputError
 
@@ -47,7 +48,14 @@ def partial_path(path: Path) -> Path:
     return path.with_name(f".{path.stem}.partial-{os.getpid()}{path.suffix}")
 
 
-def write_failure(path: Path, error: OSError) -> InputError:
+class SystemFailure(Protocol):
+    """What an OSError and FFmpeg's errors tell alike."""
+
+    errno: int | None
+    strerror: str | None
+
+
+def write_failure(path: Path, error: SystemFailure) -> InputError:
     """What to tell the user when writing `path` failed; chain it: `raise write_failure(...) from error`."""
     if error.errno in FULL:
         return InputError(f"{path} could not be written: no space left in {path.parent}")

@@ -24,15 +24,8 @@ from numpy.typing import NDArray
 
 from runtime.errors import InputError
 from runtime.hdr import UNKNOWN, Brightness, brightness_of
-from runtime.video import (
-    BT709,
-    Turn,
-    VideoDecoder,
-    display_matrix,
-    yuv_matrix,
-    yuv_range,
-    yuv_to_rgb,
-)
+from runtime.pixels import BT709, Turn, display_matrix, yuv_matrix, yuv_range, yuv_to_rgb
+from runtime.video import VideoDecoder
 
 Planes = tuple[NDArray[Any], ...]
 Box = tuple[int, int, int, int]  # x0, y0, x1, y1 px

@@ -29,7 +29,8 @@ from runtime.output import FULL, check_output, partial_path, write_failure
 from runtime.planes import PlaneFrame, PlaneLayout
 from runtime.sound import encoder_layout, encoder_rate, inspect_sound
 from runtime.splice import Splice
-from runtime.video import KINDS, Kind, clock_of, is_cover, open_media, open_output
+from runtime.video import is_cover, open_media
+from runtime.writer import KINDS, Kind, clock_of, open_output
 
 log = logging.getLogger(__name__)
 
@@ -127,7 +128,7 @@ class ClipWriter:
             for packet in self._picture.encode(frame.stored(), time, duration):
                 self._whole.mux_one(packet)
         except (OSError, av.FFmpegError) as error:
-            raise self._failure(error) from error
+            raise write_failure(self.path, error) from error
         self._last, self._until = time, time + duration
         self.n_frames += 1
 
@@ -154,7 +155,7 @@ class ClipWriter:
                 for track in self._tracks:
                     self._mux(track.until(Fraction(second)))
         except (OSError, av.FFmpegError) as error:
-            raise self._failure(error) from error
+            raise write_failure(self.path, error) from error
 
     def _open(self, first: Fraction) -> None:
         layout, kind = self._layout, self._kind
@@ -219,7 +220,7 @@ class ClipWriter:
             whole.close()
             os.replace(self._partial, self.path)
         except (OSError, av.FFmpegError) as error:
-            raise self._failure(error) from error
+            raise write_failure(self.path, error) from error
         finally:
             self.abort()
 
@@ -244,10 +245,6 @@ class ClipWriter:
             self.close()
         else:
             self.abort()
-
-    def _failure(self, error: OSError | av.FFmpegError) -> InputError:
-        os_error = error if isinstance(error, OSError) else OSError(error.errno, error.strerror)
-        return write_failure(self.path, os_error)
 
 
 # The picture

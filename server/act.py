@@ -25,7 +25,7 @@ from runtime.errors import InputError
 from runtime.output import check_output
 from runtime.records import Cue, Motion, Shot
 from runtime.sound import inspect_sound
-from runtime.video import KINDS, VideoWriter, output_kind
+from runtime.writer import KINDS, VideoWriter, output_kind
 from server.character import is_clip, load_character, own_weights
 from server.take import Take, TakeOptions, Tally, ahead, open_take
 from synth.camera import VirtualCamera, parse_move
@@ -280,6 +280,3 @@ class _Beside:
             way = cv2.INTER_AREA if self._smaller else cv2.INTER_CUBIC
             self._last = actor, cv2.resize(actor, (self.width, rgb.shape[0]), interpolation=way)
         return np.concatenate((self._last[1], rgb), 1)
-
-
-__all__ = ["ActOptions", "Tally", "act", "load_character"]

@@ -24,7 +24,8 @@ from runtime.image import load_image, save_image
 from runtime.missing import missing
 from runtime.output import check_output
 from runtime.records import Cue, Motion
-from runtime.video import VideoReader, VideoWriter
+from runtime.video import VideoReader
+from runtime.writer import VideoWriter
 from server.act import ActOptions, act
 from server.character import load_character
 from server.take import TakeOptions, Tally, open_take

@@ -54,7 +54,10 @@ class DubOptions(SpeechOptions):
         super().__post_init__()
         RemuxOptions(crf=self.crf)
         if self.face is not None and self.face != "all":
-            Chooser(self.face)
+            try:
+                Chooser(self.face)
+            except ValueError as error:
+                raise ValueError(f"{error}, or all") from error
         if self.length is not None and self.length not in LENGTHS:
             raise ValueError(f"--length is {self.length!r}; wanted {', '.join(LENGTHS)}")
         if self.length is not None and self.in_parts:
@@ -358,9 +361,7 @@ def planned(dubbed: Whole | _Parts, face: str | None, tally: Tally, progress: Pr
         with tally.during("listen"):
             said = [mouth.result() for mouth in mouths]
             own_curve = None if own is None else own.result()
-    for mouth, line in zip(said, dubbed.lines, strict=True):
-        if mouth.is_silent:
-            tally.notes.append(f"{line.speech.path} is silent, so the mouth rests")
+    tally.notes += [mouth.rests for mouth in said if mouth.rests is not None]
     curves = [_moved(mouth.curve, line.start) for mouth, line in zip(said, dubbed.lines, strict=True)]
     speech = joined(curves)
     times = np.array([float(t) for t in dubbed.watched_times])

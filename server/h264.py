@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from runtime.errors import InputError
-from runtime.video import SMPTE170M, ToRgb
+from runtime.pixels import SMPTE170M, ToRgb
 
 Rgb = NDArray[np.uint8]  # [H, W, 3]
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from audio.dubbing import RATE, Curve, relative
 from audio.lips import Lips, motion_of
-from audio.mouth_shape import N_CONTROLS
+from audio.mouth_shape import N_CONTROLS, OPENING
 from audio.phones import Phone
 from audio.speech import Listened, Speech, inspect_speech, read_speech, whole
 from audio.voice import CommandVoice, EspeakVoice, Utterance, Voice, find_language
@@ -39,6 +39,7 @@ _BLOCK, _AROUND = 10 * RATE, 2 * RATE  # moments worked out at once, and on eith
 _AT_ONCE = 10 * RATE  # moments whose faces are measured together
 _VOICED = 0.06  # of how loud a speech is in its loudest twentieth, from which somebody speaks
 _KNOWN_BY = 600  # seconds of a clip's own sound that are enough to know its speaker
+_PARTED = 0.085  # how far lips part in anything that is said: .10 and more in single words, .07 at most in music
 SPEECH = "speech.wav"  # what a voice said
 _PART = {"start", "end", "audio", "text", "transcript"}  # what a part of a segments file may say
 
@@ -206,8 +207,7 @@ def _part(part: Any, number: int, options: SpeechOptions, folder: Path) -> Line:
     if not isinstance(part, dict) or set(part) - _PART:
         found = ", ".join(sorted(set(part) - _PART)) if isinstance(part, dict) else type(part).__name__
         raise InputError(f"{where} holds {found}; wanted start, end, and audio or text")
-    start, end = _time(part.get("start", 0), where), _time(part.get("end"), where)
-    assert start is not None
+    start, end = _time(part.get("start"), where) or Fraction(0), _time(part.get("end"), where)
     if end is not None and end <= start:
         raise InputError(f"{where} ends at {float(end):g} s and starts at {float(start):g} s; wanted a later end")
     audio, text = part.get("audio"), part.get("text")
@@ -270,21 +270,52 @@ class Mouth:
 
     curve: Curve  # in seconds of the result
     is_silent: bool  # nothing was heard
+    rests: str | None  # why it has nothing to say, for who wonders; None where it speaks
 
 
 def mouth_of(line: Line, stop: Event | None = None) -> Mouth:
     """What a mouth does while a line is said, or up to when `stop` is set."""
     speech = line.speech
     if line.curve is not None:
-        return Mouth(replace(line.curve, start=line.start), is_silent=False)
+        return Mouth(replace(line.curve, start=line.start), is_silent=False, rests=None)
     heard = Heard(read_speech(speech.path, speech.start, min(speech.end, speech.start + line.length)), stop)
-    motions = run(speaker_of(line), heard)
+    speaker = Parting(speaker_of(line))
+    motions = run(speaker, heard)
     blocks = [np.zeros((0, N_CONTROLS), np.float32)]
     while faces := [motion.face for motion in islice(motions, _AT_ONCE)]:
         blocks.append(relative(np.stack(faces)))
     values = np.concatenate(blocks) if len(blocks) > 1 else relative(template())[None]
     curve = Curve(line.start, values, heard.voiced(len(values)))
-    return Mouth(curve, heard.is_silent)
+    parted = speaker.parted or line.phones is not None or line.transcript is not None
+    return Mouth(curve, heard.is_silent, resting(speech.path, heard.is_silent, parted))
+
+
+def resting(path: Path, is_silent: bool, parted: bool) -> str | None:
+    """What to tell of a mouth that a sound gives nothing to say."""
+    if is_silent:
+        return f"{path} is silent, so the mouth rests"
+    return None if parted else f"nobody is heard to speak in {path}, so the mouth rests"
+
+
+class Parting:
+    """Stage: a speaker's Motion as it comes, of which it is known afterwards whether lips ever parted as in speech."""
+
+    def __init__(self, speaker: Stage[AudioChunk, Motion]) -> None:
+        self._speaker = speaker
+        self.parted = False
+
+    def push(self, item: AudioChunk) -> list[Motion]:
+        return self._looked_at(self._speaker.push(item))
+
+    def flush(self) -> list[Motion]:
+        return self._looked_at(self._speaker.flush())
+
+    def _looked_at(self, made: Iterable[Motion]) -> list[Motion]:
+        motions = list(made)
+        if motions and not self.parted:
+            faces = np.stack([motion.face for motion in motions])
+            self.parted = bool(relative(faces)[:, OPENING].max() > _PARTED)
+        return motions
 
 
 def own_mouth(clip: Path, start: Fraction | None, end: Fraction | None, stop: Event | None = None) -> Curve | None:
@@ -305,11 +336,11 @@ def speaker_of(line: Line) -> Stage[AudioChunk, Motion]:
         return ByPhones(line.phones)
     if line.transcript is None:
         return Lips()
-    from audio.align import align
+    from audio.align import align, gliding
 
-    speech = line.speech
+    speech, language = line.speech, line.language or "en-us"
     pcm = whole(read_speech(speech.path, speech.start, speech.end))
-    return Lips(phones=align(pcm, line.transcript, line.language or "en-us"))
+    return Lips(phones=gliding(align(pcm, line.transcript, language), language))
 
 
 class ByPhones:

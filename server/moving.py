@@ -29,7 +29,8 @@ from runtime.output import check_output
 from runtime.records import SAMPLE_RATE
 from runtime.remux import clip_kind
 from runtime.sound import inspect_sound
-from runtime.video import VideoReader, VideoWriter, WriteOptions, keyframe_times, read_at
+from runtime.video import VideoReader, keyframe_times, read_at
+from runtime.writer import VideoWriter, WriteOptions
 from server.dub import DubOptions, say
 from server.lines import Line, write_speech
 from server.take import N_CROWD, Take, Tally, open_take

@@ -21,8 +21,9 @@ from perfcap.resample import Resample
 from runtime.output import check_output
 from runtime.records import AudioChunk, Cue, Motion
 from runtime.stage import Chain, Stage, run
-from runtime.video import VideoWriter, WriteOptions, output_kind
+from runtime.writer import VideoWriter, WriteOptions, output_kind
 from server.character import load_character
+from server.lines import Parting, resting
 from server.take import Tally, ahead
 from synth.framing import size_of
 from synth.retarget import Retarget, RetargetOptions, facing
@@ -80,7 +81,8 @@ def still_dub(
         output, W, H, options.fps, sound=speech.path, sound_start=speech.start + speech.origin,
         options=WriteOptions(crf=options.crf), force=options.force,
     ) as writer:  # fmt: skip
-        motions = perform(chunks, character, options, speak or _lips())
+        speaker = Parting(speak or _lips())
+        motions = perform(chunks, character, options, speaker)
         for motion in ahead(tally.timed("speech", lasting(motions, n_frames, options.fps)), 4):
             with tally.during("render"):
                 shot = renderer.render(Cue(time=motion.time, motion=motion))
@@ -88,8 +90,9 @@ def still_dub(
                 writer.write(shot.rgb, shot.time)
             tally.frames += 1
             progress(tally.frames, n_frames)
-    if chunks.is_silent:
-        tally.notes.append(f"{speech.path} is silent, so the mouth rests")
+    rests = resting(speech.path, chunks.is_silent, speaker.parted or speak is not None)
+    if rests is not None:
+        tally.notes.append(rests)
     return tally
 
 

@@ -261,8 +261,8 @@ def _from_video(
         known = [s for s in first if s.face is not None]
     n_seen = 0 if known or options.face is None else crowd.most()
     if n_seen:
-        faces = "1 face" if n_seen == 1 else f"{n_seen} faces"
-        raise InputError(f"{path} shows no more than {faces} at once; wanted --face 1 to {n_seen}, not {options.face}")
+        faces, choice = ("1 face", "1") if n_seen == 1 else (f"{n_seen} faces", f"1 to {n_seen}")
+        raise InputError(f"{path} shows no more than {faces} at once; wanted --face {choice}, not {options.face}")
     if not known:
         raise InputError(f"{path} shows no face in any frame; wanted an actor's face at least 64 px wide")
     if options.face is None:

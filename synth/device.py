@@ -95,24 +95,37 @@ def carried(hits: Hits, values: Tensor, triangles: Tensor) -> Tensor:
 
 def soften_folds(drawn: Tensor, came: Tensor, covered: Tensor, jump: float) -> Tensor:
     """Pixels [H, W, 4] as `synth.raster` softens them, from where each came [H, W, 2]."""
-    folded = torch.zeros_like(covered)
+    shown = covered & (drawn[..., 3] > 0)
+    step = torch.zeros_like(covered)
     for along in (0, 1):
         n = came.shape[along] - 1
-        apart = (came.narrow(along, 1, n) - came.narrow(along, 0, n)).abs().sum(-1) > jump
-        apart &= covered.narrow(along, 1, n) & covered.narrow(along, 0, n)
-        apart.narrow(1 - along, apart.shape[1 - along] - 1, 1).fill_(False)  # as the loop there ends
-        folded.narrow(along, 0, n).logical_or_(apart)
-        folded.narrow(along, 1, n).logical_or_(apart)
-    centre = drawn[1:-1, 1:-1].int()
-    total = 4 * centre + 4
-    for y, x in ((0, 1), (2, 1), (1, 0), (1, 2)):
-        h, w = centre.shape[:2]
-        part = (slice(y, y + h), slice(x, x + w))
-        total = total + torch.where(covered[part][..., None], drawn[part].int(), centre)
-    out = drawn.clone()
-    soft = torch.div(total, 8, rounding_mode="floor")
-    out[1:-1, 1:-1] = torch.where(folded[1:-1, 1:-1, None], soft, centre).to(torch.uint8)
-    return out
+        (one, other), (seen, too), (there, also) = (
+            (x.narrow(along, 0, n), x.narrow(along, 1, n)) for x in (came, shown, covered)
+        )
+        apart = ((other - one).abs().sum(-1) > jump) & (there & also | seen | too)
+        for side in (0, 1):  # the loop there begins within the rim
+            apart.narrow(side, 0, 1).fill_(False)
+        apart.narrow(1 - along, apart.shape[1 - along] - 1, 1).fill_(False)
+        step.narrow(along, 0, n).logical_or_(apart)
+        step.narrow(along, 1, n).logical_or_(apart)
+    wide = step.clone()
+    for along in (0, 1):
+        n = step.shape[along] - 1
+        wide.narrow(along, 0, n).logical_or_(step.narrow(along, 1, n))
+        wide.narrow(along, 1, n).logical_or_(step.narrow(along, 0, n))
+    out = drawn.int()
+    for _ in range(2):
+        weighed = torch.cat((out[..., :3] * out[..., 3:], out[..., 3:]), -1)
+        total = 4 * weighed[1:-1, 1:-1]
+        for y, x in ((0, 1), (2, 1), (1, 0), (1, 2)):
+            total = total + weighed[y : y + total.shape[0], x : x + total.shape[1]]
+        alpha = total[..., 3:]
+        colour = torch.div(
+            total[..., :3] + torch.div(alpha, 2, rounding_mode="floor"), alpha.clamp(min=1), rounding_mode="floor"
+        )
+        soft = torch.cat((colour, torch.div(alpha + 4, 8, rounding_mode="floor")), -1)
+        out[1:-1, 1:-1] = torch.where(wide[1:-1, 1:-1, None], soft, out[1:-1, 1:-1])
+    return out.to(torch.uint8)
 
 
 class DeviceCanvas(Canvas):

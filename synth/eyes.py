@@ -31,10 +31,23 @@ LUMA = np.array((0.299, 0.587, 0.114), np.float32)
 BALL_LIT = 0.8  # of the way from the white that a picture shows to its skin's light: the middle of the ball has that
 BALL = 0.35  # of an eye's width, how far an iris is from the middle of its ball (10.5 mm of 30)
 WHITEST = 75  # percentile of the white that a picture shows between lids, corners and iris: nothing of it is lighter
+UNCOVERED = (0.7, 1.3)  # radii of an iris, where what a glance uncovers ends: from there on the picture's own is known
+UNPAINTED = 0.5  # of the skin's light: an open eye without white, all but a tenth of which is lighter, is of clay
+OPEN = 0.1  # gap of the lids over the eye's width, from which something between them would be seen
+TINGE = 0.35  # of the skin's tint that a white has which the picture does not show
+SHADED = (0.4, 0.7)  # of the light that a white may have: below the first it is in the deepest shade
+CLAY = (0.3, 0.45)  # colourfulness of a white from which what a glance uncovers is no greyer
 TINTED = 40.0  # grey levels between channels, above those of the whitest fifth, from which a pixel is iris
 LID_SHADE, CORNER_SHADE = 0.2, 0.16  # share of the ball's light that the upper lid and the corners take
 LID_REACH = 0.07  # of the eye's width, how far down the lid's shadow falls to a third
 ASIDE = 0.75  # of that, the farthest aside that an iris is drawn turned for: drawn eyes are flatter
+GLINT = 0.53  # of an iris' way, how far a lamp's reflection goes: the cornea bends around a point behind the iris
+ON_WHITE = 0.3  # of a reflection, what is seen of it beside the iris: a white is rough
+GLINT_SIZE = 0.45  # of an iris' radius, what counts as one at most
+GLINT_BRIGHT = 20.0  # grey levels above what is around it, from which it does
+GLINT_LIGHT = (0.4, 0.65)  # of the white's light: below the first a bright spot is the iris' own
+GLINT_PALE = (0.3, 0.6)  # least over most of its channels: below the first it is coloured as irises are
+GRAIN = (0.45, 0.7, 0.95)  # of the eye's width, how far below a lid its grain is from: the nearest skin that shows
 LINE = 0.5  # of the lid's light, at most: shut lashes are darker than an open lid's
 FINE = 4  # sub-pixel factor of masks (OpenCV's fixed-point shift is 2 bits)
 
@@ -116,7 +129,6 @@ class Eye:
         self._width = float(np.linalg.norm(self._corners[1] - self._corners[0]))
         self._opening = opening(points[list(parts.upper)], points[list(parts.lower)])
         centre = points[parts.iris[0]]
-        self._iris_off = self._in_eye(centre, self._corners)
         self._radius = float(np.linalg.norm(points[list(parts.iris[1:])] - centre, axis=1).mean())
 
         pad = 0.9 * self._width
@@ -132,6 +144,8 @@ class Eye:
         )
         inside = polygon(part.shape[:2], ring.astype(np.float32)).astype(np.float32) / 255
         self._radius *= iris_share(part, inside, centre - self.offset, self._radius)
+        self._iris_at = centre
+        self._iris_off = self._in_eye(centre, self._corners)
         gap = max(self._opening * self._width, 1.0)
         rim = max(1, round(0.10 * gap))
         clean = cv2.erode(inside, np.ones((2 * rim + 1, 3), np.uint8))  # lashes darken the lids' edge
@@ -141,6 +155,8 @@ class Eye:
         # The eye without its iris, where `offset` is its first pixel's place in the picture.
         self.sclera = self._lit(white, brightest, from_iris / self._radius)
         self._iris = self._disc(part, clean, centre - self.offset)
+        self._glints = self._reflected(self._iris, brightest)
+        self._iris[..., :3] -= self._glints
         self._lid = self._bare(part, points, inside)
         self._line = self._lash_colour(part, skin.points)
 
@@ -173,7 +189,10 @@ class Eye:
         if known.sum() < 6:
             light = float(np.percentile(around, 70)) if around.size else 150.0
             tone = part[inside < 0.1].mean(0) if around.size else np.full(3, light, np.float32)
-            colour = np.clip(0.75 * light * 1.1 + 0.25 * tone, 0, 255)
+            between = part[inside > 0.5].astype(np.float32)
+            if self._opening > OPEN and float(np.percentile(between @ LUMA, 10)) > UNPAINTED * light:
+                return np.broadcast_to(np.median(between, 0).astype(np.uint8), part.shape).copy(), brightest
+            colour = np.clip(light * (1 + TINGE * (tone / max(float(tone @ LUMA), 1.0) - 1)), 0, 255)
             return np.broadcast_to(colour.astype(np.uint8), part.shape).copy(), brightest
         white = fill(part, known.astype(np.float32)).astype(np.float32)
         capped = white * np.minimum(1, brightest / np.maximum(white @ LUMA, 1))[..., None]
@@ -187,8 +206,13 @@ class Eye:
         """
         luma = white @ LUMA
         gain = 1 + BALL_LIT * np.maximum(brightest / np.maximum(luma, 1) - 1, 0)
-        share = (1 - smoothstep(from_iris, 0.7, 1.9))[..., None]
-        pale = white + 0.5 * (luma[..., None] - white) * share
+        share = (1 - smoothstep(from_iris, *UNCOVERED))[..., None]
+        tint = np.ptp(white.astype(np.float32), axis=-1) / np.maximum(white.max(-1), 1)
+        lit = smoothstep(
+            luma / max(brightest, 1.0), *SHADED
+        )  # what lies in shade has taken the skin's colour: it is whiter
+        grey = (0.8 - lit * (0.3 + 0.5 * smoothstep(tint, *CLAY)))[..., None]
+        pale = white + grey * (luma[..., None] - white) * share
         return np.asarray(np.clip(pale * (1 + (gain[..., None] - 1) * share), 0, 255), np.uint8)
 
     def _bare(
@@ -211,9 +235,12 @@ class Eye:
         soft = cv2.GaussianBlur(skin, (0, 0), coarse)
         # The grain of the skin below the eye, so that the unfolded lid is not smoother than the picture.
         detail = part.astype(np.float32) - cv2.GaussianBlur(part.astype(np.float32), (0, 0), coarse)
-        down = round(0.45 * self._width)
-        grain = np.roll(np.where(hidden[..., None] > 0, 0, detail), -down, axis=0)
-        grain[-down:] = 0
+        grain, bare = np.zeros_like(detail), hidden > 0
+        for share in GRAIN:
+            down = min(round(share * self._width), len(detail) - 1)
+            below = detail[down:] * (hidden[down:, :, None] == 0)
+            grain[:-down][bare[:-down]] = below[bare[:-down]]
+            bare[:-down] &= hidden[down:] > 0
         limit = 2.5 * float(np.std(grain)) + 1
         skin = np.where(hidden[..., None] > 0, soft + np.clip(grain, -limit, limit), skin)
         return np.asarray(np.clip(skin, 0, 255), np.uint8)
@@ -259,6 +286,19 @@ class Eye:
         soft = max(0.8, 0.14 * r)
         alpha = 1 - smoothstep(radius, r - soft * 0.5, r + soft * 0.8)
         return np.dstack((np.clip(colour, 0, 255), alpha * 255)).astype(np.float32)
+
+    def _reflected(self, iris: NDArray[np.float32], white: float) -> NDArray[np.float32]:
+        """What lamps and windows add to an iris [n, n, 4]: small, and brighter than what is around it; [n, n, 3]."""
+        import cv2
+
+        reach = max(1, round(GLINT_SIZE * self._radius * self._iris_scale))
+        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+        colour = np.ascontiguousarray(iris[..., :3])
+        added = colour - cv2.morphologyEx(colour, cv2.MORPH_OPEN, kernel, borderType=cv2.BORDER_REPLICATE)
+        pale = added.min(-1) / np.maximum(added.max(-1), 1)
+        sure = smoothstep(added @ LUMA, 0.5 * GLINT_BRIGHT, 1.5 * GLINT_BRIGHT) * (iris[..., 3] > 230)
+        sure *= smoothstep(colour @ LUMA / max(white, 1.0), *GLINT_LIGHT) * smoothstep(pale, *GLINT_PALE)
+        return np.asarray(added * cv2.GaussianBlur(sure, (0, 0), 0.7)[..., None], np.float32)
 
     @staticmethod
     def _in_eye(point: NDArray[np.float32], corners: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -357,6 +397,10 @@ class Eye:
         seen = turn @ self._seen_aside(self._in_eye(iris_at, corners)) / np.float32(self._iris_scale)
         iris = self._sample(self._iris, seen, iris_at - origin, half, size)
         layer += (iris[..., :3] - layer) * (iris[..., 3:] / 255)
+        rest = middle(corners) + turn @ (self._iris_at - middle(self._corners))
+        glints_at = rest + GLINT * (iris_at - rest) - origin
+        glints = self._sample(self._glints, turn / np.float32(self._iris_scale), glints_at, half, size)
+        layer = np.minimum(layer + glints * (ON_WHITE + (1 - ON_WHITE) * iris[..., 3:] / 255), 255)
         # The upper lid and its lashes throw a shadow on the ball; the corners lie deeper.
         width = float(np.linalg.norm(corners[1] - corners[0]))
         xs = np.arange(size[0], dtype=np.float32) + x0 + 0.5

@@ -9,6 +9,7 @@ learned; wrinkles, brush strokes and brows make no closed path.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,9 +40,13 @@ THICK = 40.0  # grey levels by which the weakest fifth of thick rims stands out
 HELD_PX = 16.0, 36.0  # from a thick rim, straightened: skin within the first is held, beyond the second free
 HELD = 0.35  # how firmly; brows behind thick rims should still be seen to rise
 BAND = 12  # px of the straightened picture on both sides of a path that may be rim
+HINGE_BAND = 7  # the same beside a hinge, which is thinner and near the face's edge
+HINGE_PX = 14  # px of the straightened picture from a rim outwards, where it goes over into its arm
+BLINK = (0.3, 0.95)  # of the picture's gap between lids, over which corners of eyes are pulled down, and no skull is
 BEHIND = 0.1  # units, how far behind the bridge of the nose the middle of them is
 AWAY = 0.2  # cosine of the turn beyond which they are not seen
 BRIDGE = (168, 6)  # landmarks of the nose, between the eyes
+LID_MIDDLES = ((159, 145), (386, 374))  # landmarks of each eye's upper and lower lid
 SKULL = (168, 6, 197, 133, 362, 33, 263)  # landmarks that say where the skull is, more exactly than its pose does
 
 
@@ -67,14 +72,18 @@ def find_glasses(rgb: NDArray[np.uint8], landmarks: NDArray[np.float32]) -> NDAr
         sure.append(likely)
     if min(sure) < SURE[0] or sum(sure) < SURE[1]:
         return None
-    paths.append(_bridge(straight, paths[0][0], paths[1][0]))
+    paths += [
+        _bridge(straight, paths[0][0], paths[1][0]),
+        _hinge(straight, paths[0][0], -1),
+        _hinge(straight, paths[1][0], 1),
+    ]
     cover = np.zeros_like(straight.thin)
-    for path, shown in paths:
+    for (path, shown), band in zip(paths, (BAND, BAND, BAND, HINGE_BAND, HINGE_BAND), strict=True):
         near = np.zeros(cover.shape, np.uint8)
         level = np.zeros_like(cover)
         for (x, y), v in zip(path, shown, strict=True):
-            cv2.circle(near, (round(float(x)), round(float(y))), BAND, 1, -1)
-            cv2.circle(level, (round(float(x)), round(float(y))), BAND + 2, float(max(v, 12.0)), -1)
+            cv2.circle(near, (round(float(x)), round(float(y))), band, 1, -1)
+            cv2.circle(level, (round(float(x)), round(float(y))), band + 2, float(max(v, 12.0)), -1)
         cover = np.maximum(cover, near * smoothstep(straight.thin / np.maximum(level, 1), *EDGE))
     cover = cv2.GaussianBlur(cover.astype(np.float32), (0, 0), 0.8)
     back = cv2.invertAffineTransform(_centred(straight.to_straight))
@@ -147,6 +156,23 @@ def _bridge(
     return np.stack((each + x0 + 0.5, at + y0 + 0.5), 1).astype(np.float32), np.asarray(shown[each, at], np.float32)
 
 
+def _hinge(
+    straight: _Straight, rim: NDArray[np.float32], aside: Literal[-1, 1]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The path [N, 2] from a rim to where its arm goes back, and how much it stands out [N]; skin bends what it holds."""
+    at_rim = rim[int((rim[:, 0] * aside).argmax()), 0]
+    x = (at_rim + aside * np.arange(1, HINGE_PX + 1)).astype(int)
+    x = x[(x >= 0) & (x < SIZE[0])]
+    middle = SIZE[1] * EYES_AT[1]
+    y0, y1 = int(middle - 0.25 * UNIT_PX), int(middle + 0.12 * UNIT_PX)
+    if not len(x):
+        return np.zeros((0, 2), np.float32), np.zeros(0, np.float32)
+    shown = straight.apart[y0:y1, x].T
+    at = _best_path(shown)
+    path = np.stack((x + 0.5, at + y0 + 0.5), 1).astype(np.float32)
+    return path, np.asarray(shown[np.arange(len(x)), at], np.float32)
+
+
 def _best_path(shown: NDArray[np.float32]) -> NDArray[np.int64]:
     """Which column [N] of each row of [N, M] a path takes that collects the most and bends little (Viterbi)."""
     n = shown.shape[1]
@@ -213,6 +239,7 @@ class Glasses:
         depth = np.float32(face[list(BRIDGE), 2].mean() + BEHIND)
         self._local = unproject(camera, head, self._frame + self._corner, depth)
         self._rest = face
+        self._lids_apart = max(_lids_apart(face), 1e-3)
 
     def draw(self, canvas: Canvas, landmarks: NDArray[np.float32], motion: Motion) -> None:
         """Draw them over a picture whose landmarks [478, 2] px are given."""
@@ -222,6 +249,7 @@ class Glasses:
             return
         camera, skull = self._camera, list(SKULL)
         slip = (landmarks[skull] - camera.project(place(motion.head, self._rest[skull]))).mean(0)
+        slip[1] *= smoothstep(np.array(_lids_apart(motion.face) / self._lids_apart), *BLINK)
         corners = camera.project(place(motion.head, self._local)) + slip
         H, W = canvas.painted.shape
         x0, y0 = (max(0, int(v)) for v in np.floor(corners.min(0)))
@@ -233,6 +261,11 @@ class Glasses:
         alpha = np.clip(layer[..., 3], 0, 1)
         colour = np.clip(layer[..., :3] / np.maximum(alpha, 1e-3)[..., None], 0, 255)
         canvas.lay(x0, y0, colour, alpha)
+
+
+def _lids_apart(face: NDArray[np.float32]) -> float:
+    """Of both eyes of a face [478, 3], units."""
+    return float(sum(np.linalg.norm(face[upper] - face[lower]) for upper, lower in LID_MIDDLES))
 
 
 def without(rgb: NDArray[np.uint8], cover: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -17,7 +17,8 @@ from perfcap.solutions import solution
 
 WORK_PX = 1024  # the matte is drawn on a picture no larger than this
 HALO = 0.12  # of the face's size: how far from the person the rim of what is behind may bear their traces
-FAINT = 5.0  # levels by which what is made up is off itself
+FAINT = (2.0, 8.0)  # levels: what is made up is off itself by the first; by the second it is surely the halo
+DEEP = (0.04, 0.18)  # of the face's size: how far behind the person what is made up is like the edge, and no more
 ROUGH = (10.0, 20.0)  # levels: backgrounds up to the first are even, from the second on cluttered
 WITHIN = 0.9  # of the landmarks' reach, surely face: the outermost may lie beside it
 MIXED = 4.0  # times the variance of colours on both sides, from which two of them do not tell sides apart
@@ -154,7 +155,8 @@ def _local(value: NDArray[np.float32], where: NDArray[np.float32], size: int) ->
     """The mean over channels of `value` [H, W, 3] around each pixel, over what `where` counts."""
     import cv2
 
-    top = cv2.blur(value.sum(-1) * where, (4 * size + 1, 4 * size + 1))
+    # Running sums leave a little less than nothing where there is nothing.
+    top = np.maximum(cv2.blur(value.sum(-1) * where, (4 * size + 1, 4 * size + 1)), 0)
     return np.asarray(top / np.maximum(cv2.blur(where, (4 * size + 1, 4 * size + 1)), 1e-3), np.float32)
 
 
@@ -220,16 +222,23 @@ def wide_blur(picture: NDArray[np.float32], sigma_px: float) -> NDArray[np.float
 
 def continue_behind(rgb: NDArray[np.uint8], known: NDArray[np.float32], face_px: float) -> NDArray[np.uint8]:
     """Fill what is not known so that no smooth patch shows: its colours from all around, its texture the known
-    part's own, mirrored at the edge between them."""
+    part's own, mirrored at the edge between them. Deep inside that would be rays and curls: there only grain is left."""
     import cv2
 
     smooth = _continued(rgb, known)
     if known.all() or not known.any():
         return (smooth + 0.5).astype(np.uint8)
     H, W = known.shape
-    blurred = even_blur(rgb, known, max(2.0, face_px / 8))
-    texture = np.where(known[..., None] > 0, rgb - blurred, 0).astype(np.float32)
-    _, labels = cv2.distanceTransformWithLabels(
+    # Around the edge the blur sees what continues it too, else a slope would be told for texture, and a step be seen.
+    whole = np.where(known[..., None] > 0, rgb, smooth)
+    texture, grain = (
+        np.where(known[..., None] > 0, rgb - wide_blur(whole, max(least, face_px / share)), 0).astype(np.float32)
+        for least, share in ((2.0, 8), (2.0, 24))
+    )
+    rough = np.sqrt(_local(grain**2, known, max(2, round(face_px / 24))))
+    usual = float(np.median(rough[known > 0]))
+    grain *= np.minimum(1, usual / np.maximum(rough, 1e-3))[..., None]  # what stands out is things, not grain
+    depth, labels = cv2.distanceTransformWithLabels(
         (known == 0).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
     )
     ys, xs = np.nonzero(known)
@@ -241,7 +250,12 @@ def continue_behind(rgb: NDArray[np.uint8], known: NDArray[np.float32], face_px:
     mirrored = cv2.GaussianBlur(2 * edge - here, (0, 0), face_px / 60)
     period = np.array((2 * W - 2, 2 * H - 2), np.float32)
     fold = np.abs((mirrored + period / 2) % period - period / 2)  # a mirror at the picture's own edges too
-    found = cv2.remap(texture, fold.astype(np.float32), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+    found, fine = (
+        cv2.remap(x, fold.astype(np.float32), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+        for x in (texture, grain)
+    )
+    deep = np.clip((depth / face_px - DEEP[0]) / (DEEP[1] - DEEP[0]), 0, 1)[..., None]
+    found += (fine - found) * (deep * deep * (3 - 2 * deep))
     return np.asarray(np.clip(smooth + found * (known == 0)[..., None] + 0.5, 0, 255), np.uint8)
 
 
@@ -331,7 +345,8 @@ def _halo(
     if not far.any():
         return np.zeros(rgb.shape, np.float32)
     halo = even_blur(rgb, known, face_px / 60) - _continued(rgb, far)
-    halo = np.sign(halo) * np.maximum(np.abs(halo) - FAINT, 0) * known[..., None]
+    sure = np.clip((np.abs(halo) - FAINT[0]) / (FAINT[1] - FAINT[0]), 0, 1)
+    halo *= sure * sure * (3 - 2 * sure) * known[..., None]
     return np.asarray(np.clip(halo, -4.0 * rgb, 255.0 - rgb), np.float32)  # no more than a veil
 
 

@@ -32,6 +32,7 @@ INNER_LIPS = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 3
 N_RING = len(INNER_LIPS)
 UPPER_ROW, LOWER_ROW = [80, 81, 82, 13, 312, 311, 310], [88, 178, 87, 14, 317, 402, 318]
 RIGHT_CORNER = 10  # place in the ring; the left corner is at 0
+MIDLINE = (2, 164, 0, 13)  # under the nose, down to the upper lip
 MARGIN_PX = 2  # painted beyond the ring, for the caller's soft edge
 
 N_CHANNELS = 6  # tooth, gum, height, slope along the row, slope down, crevice
@@ -69,6 +70,11 @@ TONGUE_OVER_LIPS = (1.35, 1.22, 1.35)
 GUM_OVER_LIPS = (1.2, 1.1, 1.2)
 LIPS_OVER_SKIN = (0.9, 0.74, 0.78)  # at most
 DARK_OVER_LIPS = (0.24, 0.07, 0.07)
+# Where lips are as brown as skin, as in old paintings, an open mouth must be told by its dark alone: that is then as
+# deep as the picture's own.
+PINK = (0.86, 0.96)  # green over red and blue of lips, over the skin's: up to the first they are told by their colour
+NOSTRILS = (0.4, 0.7)  # their light, over the skin's: the picture is deep up to the first, pale from the second
+DEEPER = 0.7  # share of the light on tongue and throat that is then left out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +87,7 @@ class MouthPalette:
     dark: tuple[float, float, float]  # where no light comes
     ambient: float = 0.5  # share of the light that has no direction, 0..1
     light: tuple[float, float, float] = (0.0, -0.5, -0.87)  # towards the light: x right, y down, z away
+    teeth_shown: bool = False  # by the picture itself, between its lips
 
     def __post_init__(self) -> None:
         for name in ("teeth", "gum", "tongue", "dark"):
@@ -175,6 +182,11 @@ def teeth_shift(
     return np.array([place[2] * motion[1], down, place[1]])
 
 
+def midline(neutral: Floats) -> float:
+    """How far aside the middle of a face at rest [478, 3] lies in its head's frame, where mouth and nose say it is."""
+    return float(neutral[list(MIDLINE), 0].mean())
+
+
 def place_features(
     rest: NDArray[np.float64], motion: NDArray[np.float64], mean: NDArray[np.float64], std: NDArray[np.float64]
 ) -> NDArray[np.float64]:
@@ -202,6 +214,7 @@ class MouthInterior:
         place = self._anatomy.place
         self._rest = rest_features(neutral)
         self._size = teeth_size(self._rest, place)
+        self._aside = np.array([midline(neutral), LOOK.upper_down, 0.0])
         _, b, c = self._anatomy.upper.chart[:3]
         self._pivot = np.array([0.0, float(place["rest_mean"][0]), float(c - b)])
         self._lip_z = float(c - b) + float(place["place"][1]) - LOOK.lips_before_teeth
@@ -216,7 +229,7 @@ class MouthInterior:
         if ring_px.shape != (N_RING, 2) or face.shape != self._neutral.shape:
             raise ValueError(f"the ring is {ring_px.shape} and the face {face.shape}, wanted (20, 2) and (478, 3)")
         motion = motion_features(face, self._neutral)
-        shift = teeth_shift(self._rest, motion, self._anatomy.place) + np.array([0.0, LOOK.upper_down, 0.0])
+        shift = teeth_shift(self._rest, motion, self._anatomy.place) + self._aside
         A = np.asarray(head_to_px, np.float64)
         low = np.floor(ring_px.min(0)).astype(int) - MARGIN_PX - 1
         w, h = (np.ceil(ring_px.max(0)).astype(int) + MARGIN_PX + 1 - low).tolist()
@@ -611,6 +624,8 @@ def _draw(
 LUMA = np.array([0.299, 0.587, 0.114])
 SKIN = (50, 280, 205, 425, 101, 330)
 LIPS = (17, 0, 314, 84, 37, 267)
+LOWER_LIP = ((14, 17), (87, 84), (317, 314))  # its inner and outer edge
+NOSE_BASE = (98, 97, 2, 326, 327, 278, 4, 48)
 CHEEKS_AND_BROW = (
     10, 151, 9, 67, 297, 109, 338, 69, 299, 108, 337, 50, 280, 101, 330, 117, 346, 123, 352,
     205, 425, 187, 411, 147, 376, 192, 416, 214, 434, 36, 266, 118, 347, 200, 199, 140, 369,
@@ -644,12 +659,14 @@ def palette_from_picture(rgb: NDArray[np.uint8], landmarks_px: Floats) -> MouthP
     power = min(0.5, np.log(YELLOWEST) / np.log(least)) if least < 1 else 0.5
     teeth = TEETH_OVER_SKIN * brightest * (np.maximum(skin, 1) / brightest) ** power * tint(IVORY)
     seen = _seen_inside(rgb, p, skin, lips)
+    lit = 1.0 if seen else 1 - DEEPER * _gloom(rgb, p, skin)
     return MouthPalette(
         teeth=_rgb(seen.get("teeth", teeth)),
         gum=_rgb(tint(GUM_OVER_LIPS) * flesh),
-        tongue=_rgb(tint(TONGUE_OVER_LIPS) * flesh),
-        dark=_rgb(seen.get("dark", tint(DARK_OVER_LIPS) * flesh)),
+        tongue=_rgb(lit * tint(TONGUE_OVER_LIPS) * flesh),
+        dark=_rgb(seen.get("dark", lit * tint(DARK_OVER_LIPS) * flesh)),
         light=_light(rgb, p, radius),
+        teeth_shown="teeth" in seen,
     )
 
 
@@ -678,6 +695,23 @@ def _seen_inside(
     if np.percentile(luma, 8) < 0.3 * skin @ LUMA:
         seen["dark"] = inside[luma <= np.percentile(luma, 5)].mean(0)
     return seen
+
+
+def _gloom(rgb: NDArray[np.uint8], p: NDArray[np.float64], skin: NDArray[np.float64]) -> float:
+    """How much an open mouth has to be told by its dark, and how deep the picture's own dark is: 0..1."""
+    radius = max(1.5, 0.3 * float(np.linalg.norm(p[17] - p[14])))
+    patches = [_patch(rgb, (p[inner] + p[outer]) / 2, radius) for inner, outer in LOWER_LIP]
+    lip = np.median(np.concatenate(patches), 0)
+    pink, plain = (colour[1] / max(float(colour[0] + colour[2]), 1.0) for colour in (lip, skin))
+    mask = np.zeros(rgb.shape[:2], np.uint8)
+    cv2.fillConvexPoly(mask, cv2.convexHull(p[list(NOSE_BASE)].round().astype(np.int32)), 1)
+    under = rgb[mask > 0] @ LUMA
+    if len(under) == 0 or plain == 0:
+        return 0.0
+    nostrils = float(np.percentile(under, 10) / (skin @ LUMA))
+    needed = np.clip((pink / plain - PINK[0]) / (PINK[1] - PINK[0]), 0, 1)
+    deep = np.clip((NOSTRILS[1] - nostrils) / (NOSTRILS[1] - NOSTRILS[0]), 0, 1)
+    return float(needed * deep)
 
 
 def _light(rgb: NDArray[np.uint8], p: NDArray[np.float64], radius: float) -> tuple[float, float, float]:

@@ -14,6 +14,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 FAR = np.float32(1e9)
+SOFT_PX = 3  # how far beyond the last triangle `soften_folds` may reach
 
 
 @dataclass(frozen=True)
@@ -90,34 +91,53 @@ def rasterise(
 
 @njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
 def soften_folds(
-    drawn: NDArray[np.uint8],  # [H, W, 4], changed in place
+    drawn: NDArray[np.uint8],  # [H, W, 4], straight alpha in the fourth channel, changed in place
     sampling: NDArray[np.float32],  # [H, W, 2], where each pixel came from
     nearest: NDArray[np.float32],  # [H, W], FAR where nothing is drawn
     jump: np.float32,  # px of the texture between neighbours, from which one lies before the other
 ) -> None:
-    """Blend pixels where one part of a surface hides another with their neighbours: triangles end in steps there."""
+    """Blend pixels where a surface ends, before another part of itself or before nothing: triangles end in steps there."""
     H, W = nearest.shape
-    folded = np.zeros((H, W), np.uint8)
-    for y in range(H - 1):
-        for x in range(W - 1):
+    step = np.zeros((H, W), np.uint8)
+    where = np.empty((H * W, 2), np.int64)
+    n = 0
+    for y in range(1, H - 1):
+        for x in range(1, W - 1):
             u, v = sampling[y, x, 0], sampling[y, x, 1]
             right = abs(sampling[y, x + 1, 0] - u) + abs(sampling[y, x + 1, 1] - v)
             below = abs(sampling[y + 1, x, 0] - u) + abs(sampling[y + 1, x, 1] - v)
             if right <= jump and below <= jump:
                 continue
-            if right > jump and nearest[y, x] < FAR and nearest[y, x + 1] < FAR:
-                folded[y, x] = folded[y, x + 1] = 1
-            if below > jump and nearest[y, x] < FAR and nearest[y + 1, x] < FAR:
-                folded[y, x] = folded[y + 1, x] = 1
-    was = drawn.copy()
-    for y in range(1, H - 1):
-        for x in range(1, W - 1):
-            if folded[y, x]:
-                for k in range(4):
-                    total = 4 * np.int32(was[y, x, k]) + 4
-                    for j, i in ((y - 1, x), (y + 1, x), (y, x - 1), (y, x + 1)):
-                        total += np.int32(was[j, i, k] if nearest[j, i] < FAR else was[y, x, k])
-                    drawn[y, x, k] = total // 8
+            for j, i, apart in ((y, x + 1, right), (y + 1, x, below)):
+                here, there = nearest[y, x] < FAR, nearest[j, i] < FAR
+                shown = (here and drawn[y, x, 3] > 0) or (there and drawn[j, i, 3] > 0)
+                if apart <= jump or not (shown or (here and there)):
+                    continue
+                # The step's two pixels and their neighbours.
+                for b, a in ((y, x), (j, i)):
+                    for d, c in ((b, a), (b - 1, a), (b + 1, a), (b, a - 1), (b, a + 1)):
+                        if 0 < d < H - 1 and 0 < c < W - 1 and step[d, c] == 0:
+                            step[d, c] = 1
+                            where[n, 0], where[n, 1] = d, c
+                            n += 1
+    blended = np.empty((n, 4), np.uint8)
+    for _ in range(2):
+        for k in range(n):
+            y, x = where[k, 0], where[k, 1]
+            alpha = 4 * int(drawn[y, x, 3])
+            red, green, blue = alpha * int(drawn[y, x, 0]), alpha * int(drawn[y, x, 1]), alpha * int(drawn[y, x, 2])
+            for j, i in ((y - 1, x), (y + 1, x), (y, x - 1), (y, x + 1)):
+                a = int(drawn[j, i, 3])
+                alpha += a
+                red += a * int(drawn[j, i, 0])
+                green += a * int(drawn[j, i, 1])
+                blue += a * int(drawn[j, i, 2])
+            half, over = alpha // 2, max(alpha, 1)
+            blended[k, 0], blended[k, 1] = (red + half) // over, (green + half) // over
+            blended[k, 2], blended[k, 3] = (blue + half) // over, (alpha + 4) // 8
+        for k in range(n):
+            for c in range(4):
+                drawn[where[k, 0], where[k, 1], c] = blended[k, c]
 
 
 @njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]

@@ -32,6 +32,7 @@ from perfcap.landmarks import (
 )  # fmt: skip
 from perfcap.topology import face_triangles
 from runtime.records import N_FACE
+from synth.drawn_eyes import with_drawn_eyes
 from synth.matte import layers, person_alpha, wide_blur
 
 GRID_UNITS = 0.2  # spacing of the mesh outside the face, in outer-eye-corner distances
@@ -178,7 +179,7 @@ class Character:
 def rig(rgb: NDArray[np.uint8], mesh: FaceMesh, neutral: NDArray[np.float32]) -> Character:
     """Make a picture [H, W, 3] with a found face ready to be performed."""
 
-    mesh = with_irises(rgb, mesh)
+    mesh = with_drawn_eyes(rgb, with_irises(rgb, mesh))
     alpha = person_alpha(rgb, mesh)
     x0, y0, x1, y1 = _reach(mesh.landmarks, _unit(rgb, mesh.landmarks, neutral), rgb.shape)
     part = (slice(y0, y1), slice(x0, x1))  # nothing beyond it moves

@@ -21,7 +21,7 @@ from synth.camera import VirtualCamera
 from synth.eyes import EYES, Eye, curve, opening, polygon
 from synth.glasses import Glasses, find_glasses, find_thick_glasses, hold, without
 from synth.mouth import LUMA, Interior, MouthInterior, MouthPalette, palette_from_picture
-from synth.raster import FAR, Canvas, lay_over, rasterise, soften_folds
+from synth.raster import FAR, SOFT_PX, Canvas, lay_over, rasterise, soften_folds
 from synth.rig import FIRST_GRID, LASHES, NECK, Character, lid_rows, smoothstep
 from synth.torso import Torso
 
@@ -33,11 +33,13 @@ class Mouth:
 
     def __init__(self, character: Character) -> None:
         points = character.landmarks[:, :2]
-        self._inside = MouthInterior(_palette(character), character.face)
+        palette = _palette(character)
+        self._inside = MouthInterior(palette, character.face)
         self._camera = character.camera
         self._opening = opening(points[list(INNER_LIPS_UPPER)], points[list(INNER_LIPS_LOWER)])
+        self._parted = self._opening > SHOWN
         self._own: OwnTeeth | None = None
-        if self._opening > SHOWN:
+        if self._parted and palette.teeth_shown:  # not where it is the lips' own shade that is between them
             drawn = self._drawn(points, character.head, character.face)
             self._own = OwnTeeth(character, drawn, float(smoothstep(np.array(self._opening), *TELLING)))
 
@@ -47,7 +49,7 @@ class Mouth:
         if now < 0.02:
             return
         share = 1.0
-        if self._own is not None:  # near rest the picture itself, lips and all
+        if self._parted:  # near rest the picture itself, lips and all
             share = float(smoothstep(np.array(abs(now / self._opening - 1)), 0.05, 0.25))
         share *= float(smoothstep(np.array(now), 0.02, 0.06))
         if share <= 0:
@@ -323,8 +325,8 @@ class WarpRenderer:
         moving = self.moving
         low, high = (moving.left, moving.top), (moving.right, moving.bottom)
         reach = target[self._drawn]
-        x0, y0 = (int(v) for v in np.clip(np.floor(reach.min(0)), low, high))
-        x1, y1 = (int(v) for v in np.clip(np.ceil(reach.max(0)), low, high))
+        x0, y0 = (int(v) for v in np.clip(np.floor(reach.min(0)) - SOFT_PX, low, high))
+        x1, y1 = (int(v) for v in np.clip(np.ceil(reach.max(0)) + SOFT_PX, low, high))
         sampling = np.full((y1 - y0, x1 - x0, 2), OUTSIDE, np.float32)
         nearest = np.full(sampling.shape[:2], FAR, np.float32)
         over = np.zeros((*nearest.shape, 4), np.uint8)

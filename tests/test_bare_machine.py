@@ -12,10 +12,13 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from importlib.util import find_spec
 from pathlib import Path
 from shlex import quote
 
 import pytest
+
+from tests.test_layers import IMPORTED, OF_TORCH
 
 ROOT = Path(__file__).parents[1]
 MISSING = ("libGL.so.1", "libportaudio.so.2")
@@ -26,7 +29,7 @@ RUNTIMES = (
 )  # fmt: skip
 
 INSIDE = """
-import ctypes, importlib, pathlib, shutil, sys
+import ctypes, importlib, shutil, sys
 for name in {missing!r}:
     try:
         ctypes.CDLL(name)
@@ -36,28 +39,21 @@ for name in {missing!r}:
 assert not any(map(shutil.which, ("cc", "gcc", "clang", "g++")))
 
 sys.path.insert(0, {root!r})
-packages = ("runtime", "perfcap", "calibration", "synth", "audio", "server")
-paths = [p for package in packages for p in sorted(pathlib.Path({root!r}, package).rglob("*.py"))]
-for path in paths:
-    parts = path.relative_to({root!r}).with_suffix("").parts
-    if "training" not in parts and parts[-1] != "__main__":
-        importlib.import_module(".".join(parts[:-1] if parts[-1] == "__init__" else parts))
+for name in {modules!r}:
+    importlib.import_module(name)
 
-import av, cv2, numba, numpy as np
-from PIL import Image
-import matplotlib.cbook
-from mediapipe.python.solutions import face_mesh, selfie_segmentation
+from perfcap.performance import Performance
+from perfcap.written import demonstration
+from server.cli import run
+from server.demo import ADMIRAL
+from runtime.image import save_image
 
-with matplotlib.cbook.get_sample_data("grace_hopper.jpg") as file:
-    picture = np.asarray(Image.open(file).convert("RGB"))
-with face_mesh.FaceMesh(static_image_mode=True, refine_landmarks=True) as mesh:
-    (face,) = mesh.process(picture).multi_face_landmarks
-assert len(face.landmark) == 478
-with selfie_segmentation.SelfieSegmentation() as person:
-    assert 0.1 < person.process(picture).segmentation_mask.mean() < 0.9
-assert numba.njit(lambda x: x + 1)(1) == 2
-assert cv2.resize(picture, (8, 8)).shape == (8, 8, 3)
-assert av.codec.Codec("libx264", "w").name == "libx264"
+save_image("/tmp/portrait.png", ADMIRAL.load())
+demonstration().performance()[:3].save("/tmp/written.npz")
+assert run(["act", "/tmp/portrait.png", "/tmp/written.npz", "-o", "/tmp/acted.mp4"]) == 0
+assert run(["capture", "/tmp/acted.mp4", "-o", "/tmp/seen.npz"]) == 0
+seen = Performance.load("/tmp/seen.npz")
+assert (len(seen), seen.n_faceless) == (3, 0)
 print("bare and well")
 """
 
@@ -124,7 +120,8 @@ mount --bind /dev/urandom {root}/dev/urandom
 mount --rbind /proc {root}/proc
 exec {shutil.which("chroot")} {root} {quote(sys.executable)} -c "$INSIDE"
 """
-    env = {"INSIDE": INSIDE.format(missing=MISSING, root=str(ROOT)), "HOME": "/tmp", "NUMBA_CACHE_DIR": "/tmp/numba"}
+    modules = [*IMPORTED, *(sorted(OF_TORCH) if find_spec("diffusers") is not None else ())]
+    env = {"INSIDE": INSIDE.format(missing=MISSING, modules=modules, root=str(ROOT)), "HOME": "/tmp"}
     ran = subprocess.run(
         [*_unshare(), "sh", "-eu", "-c", script],
         env=env | {"PATH": os.environ["PATH"]},

@@ -24,7 +24,8 @@ from perfcap.written import CAMERA, Script, demonstration, range_of_motion
 from runtime.image import save_image
 from runtime.records import Motion
 from runtime.stage import Stage, run
-from runtime.video import VideoReader, VideoWriter
+from runtime.video import VideoReader
+from runtime.writer import VideoWriter
 from server.demo import ASTRONAUT, Loop, film, film_and_capture
 from server.take import TakeOptions, Tally, open_take
 from synth.retarget import Retarget, RetargetOptions

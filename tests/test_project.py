@@ -7,8 +7,6 @@ import re
 import sys
 from pathlib import Path
 
-import pytest
-
 from benchmarks.luggage import TRAVELS, pins
 
 if sys.version_info >= (3, 11):
@@ -40,15 +38,17 @@ def test_no_file_is_over_16_mb() -> None:
 
 
 def test_every_weights_file_has_its_sha256_in_the_books() -> None:
-    books = ROOT / "docs" / "weights.md"
-    if not books.exists():
-        pytest.skip("docs/weights.md is not written yet")
-    text = books.read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "weights.md").read_text(encoding="utf-8")
     weights = [p for p in _files() if "weights" in p.parts and p.suffix not in {".py", ".md", ".json"}]
     assert weights
     for path in weights:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         assert digest in text, f"{path.relative_to(ROOT)} is {digest}, which docs/weights.md does not name"
+        about = text.split(f"## `{path.relative_to(ROOT).as_posix()}`")[1].split("\n## ")[0]
+        assert digest in about
+        for told in ("date", "script", "data"):
+            assert re.search(rf"^\| {told} \| \S", about, re.MULTILINE), f"{told} of {path.name} is not told"
+        assert re.search(r"scor", about, re.IGNORECASE), f"how good {path.name} is is not told"
     for digest in re.findall(r"\b[0-9a-f]{64}\b", text):
         assert any(hashlib.sha256(p.read_bytes()).hexdigest() == digest for p in weights), f"no weights are {digest}"
 

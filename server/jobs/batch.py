@@ -21,7 +21,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from runtime.errors import InputError
 from runtime.output import check_output, whole_file, write_failure
-from runtime.video import KINDS as VIDEOS
+from runtime.writer import KINDS as VIDEOS
 from server.capture import SUFFIXES as CAPTURED
 from server.jobs.database import AwayError, in_words
 from server.jobs.orders import KINDS, Order, as_text, inside, order_of, paths_of

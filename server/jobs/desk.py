@@ -16,7 +16,9 @@ from server.jobs.store import Store, open_store
 
 
 @contextlib.contextmanager
-def _opened(data: Path, database: str | None, tariff: Path | None) -> Iterator[Store]:
+def _opened(data: Path, database: str | None, tariff: Path | None, *, new: bool = False) -> Iterator[Store]:
+    if not new and database is None and not data.is_dir():
+        raise InputError(f"{data} is no folder; wanted the server's data folder")
     try:
         data.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -29,7 +31,7 @@ def create(
     data: Path, database: str | None, tariff: Path | None, name: str, tier: str, credits: int, *, json: bool
 ) -> None:
     """Prints the secret alone on stdout, so that it can be kept by a pipe; the rest goes to stderr."""
-    with _opened(data, database, tariff) as store:
+    with _opened(data, database, tariff, new=True) as store:
         first = not store.keys.any()
         made = store.keys.create(name, tier)
         if credits:

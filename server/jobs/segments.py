@@ -14,7 +14,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Protocol
 
-from runtime.video import KINDS
+from runtime.writer import KINDS
 from server.character import is_clip
 from server.dub import is_picture
 from server.jobs.attempt import Done, Progress

@@ -204,7 +204,9 @@ def _exported(module: nn.Module, example: Mapping[str, Tensor], outputs: list[st
     except ImportError as error:
         raise EngineError(f"{error.name} is not installed, which exports networks") from error
     file = io.BytesIO()
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision, which nothing here is of
+    # The one misses torchvision, which nothing here is of; the other tells of what it leaves as it is.
+    for name in ("torch.onnx", "onnxscript"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter about its own parts
         program = torch.onnx.export(

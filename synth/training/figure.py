@@ -18,7 +18,7 @@ from perfcap.training.ict import IctFace
 from runtime.records import ARKIT_INDEX
 from synth.rig import smoothstep
 from synth.training.regions import CHIN, TEXELS, ramp
-from synth.training.skin import Skin, SkinPainter, linear
+from synth.training.skin import Projected, Skin, SkinPainter, linear
 from synth.training.worn import EYE, MOUTH, PLAIN, SKIN, TEETH, Piece, clothes, glasses, hair, hat
 
 Floats = NDArray[np.float32]
@@ -34,6 +34,7 @@ IRISES = np.array(  # sRGB, brown ones first
     ((0.20, 0.11, 0.06), (0.30, 0.18, 0.09), (0.42, 0.31, 0.14), (0.36, 0.42, 0.28), (0.38, 0.5, 0.6), (0.5, 0.56, 0.6))
 )
 IRISES_SHARE = np.array((0.34, 0.22, 0.12, 0.1, 0.14, 0.08))
+CLOSED, PARTED = 0.04, 0.1  # of mouthClose, which shuts the asset's parted lips; how far the jaw drops to part them
 NECK_M = np.array((0.0, 0.155, 0.08), np.float32)  # where the head turns on the neck
 
 
@@ -68,6 +69,8 @@ class Figure:
         blinks = [ARKIT_INDEX["eyeBlinkLeft"], ARKIT_INDEX["eyeBlinkRight"]]
         shown = expression.copy()
         shown[blinks] *= self.blink_gain
+        shut = max(0.0, 1 - float(expression[ARKIT_INDEX["jawOpen"]]) / PARTED)
+        shown[ARKIT_INDEX["mouthClose"]] += CLOSED * shut
         vertices = face.pose(self.neutral, shown, gaze)
         for part in ("mouth_socket", "gums_tongue", "teeth"):
             vertices[face.parts[part], 2] += np.float32(BEHIND_LIPS_M)
@@ -82,7 +85,7 @@ class Tailor:
     def __init__(self, face: IctFace) -> None:
         self.face = face
         self._people = Painter(face)
-        self._skin = SkinPainter(face)
+        self.skins = SkinPainter(face)
         parts, names = face.part_of_triangles(), list(face.parts)
         unseen = [i for i, name in enumerate(face.material_names) if name.startswith("M_Iris")]  # behind a closed shell
         drawn = np.isin(parts, [names.index(name) for name in MADE_OF]) & ~np.isin(face.triangle_material, unseen)
@@ -102,16 +105,18 @@ class Tailor:
         face, scalp = self.face, np.zeros(len(self.face.vertices), np.float32)
         skin = face.triangle_material == face.material_names.index("M_Face")
         vertex, place = face.triangles[skin].ravel(), face.uv[face.triangle_uv[skin].ravel()]
-        texel = np.clip(self._skin.to_texels(place).astype(int), 0, TEXELS - 1)
-        scalp[vertex] = self._skin.at.scalp[texel[:, 1], texel[:, 0]]
+        texel = np.clip(self.skins.to_texels(place).astype(int), 0, TEXELS - 1)
+        scalp[vertex] = self.skins.at.scalp[texel[:, 1], texel[:, 0]]
         scalp[face.parts["face"].stop :] = 0
         back = face.parts["head_neck"]
         y, z = face.vertices[back, 1], face.vertices[back, 2]
         scalp[back] = ramp(y, 0.062, 0.050) * np.clip(ramp(z, 0.02, 0.04) + (y < -0.04), 0, 1)
         return scalp
 
-    def person(self, rng: Rng) -> Figure:
-        base, skin = self._people.person(rng), self._skin.person(rng)
+    def person(self, rng: Rng, portrait: Projected | None = None) -> Figure:
+        """Somebody, in the skin of a portrait if there is one."""
+        base = self._people.person(rng)
+        skin = self.skins.person(rng) if portrait is None else self.skins.of_picture(portrait, rng)
         teeth = linear(np.array((0.93, 0.90, 0.83)) * rng.uniform(0.88, 1.05) * rng.normal(1, (0.0, 0.015, 0.05)))
         collar = rng.uniform(0.135, 0.185)
         worn = self._worn(base.neutral, skin, collar, rng)

@@ -5,7 +5,9 @@
 Every person has a face, skin, hair, clothes, light, camera and background of their own. One picture of them is rigged
 and warped by the product itself (`synth.rig`, `synth.warp`, `synth.diffusion.guide`), led by landmarks as wrong as
 MediaPipe's; the same moments photographed are the truth. Rows go to shards (`synth.training.shards`), each whole or not
-there, so a run that was stopped goes on where it was. The same seed makes the same people. Needs torch.
+there, so a run that was stopped goes on where it was. The same seed makes the same people. `--portraits FOLDER` has
+half of them wear the skin of people in pictures, `--performances take.npz` has them do what was captured: whoever names
+them says that they may be used. Needs torch.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -36,7 +38,10 @@ from synth.training.figure import Figure, Tailor
 from synth.training.landmarks import LASTING, PASSING, Landmarks, Shown, measure
 from synth.training.look import Look
 from synth.training.photograph import Light, Moment, Photograph, Studio, View
+from synth.training.portraits import portraits
+from synth.training.recorded import Recording, recordings
 from synth.training.shards import read_shard, row_type, write_shard
+from synth.training.skin import Projected
 from synth.training.take import AT_REST, Act, Scene, portrait, run
 from synth.warp import WarpRenderer
 
@@ -48,6 +53,7 @@ Rng = np.random.Generator
 
 N_LOOKS = 64  # photographs by which the landmarks' errors are measured
 LOOK_PX = 288  # a side of each
+OF_PORTRAITS = 0.5  # share of the people who wear a portrait's skin, where there are portraits
 FAINT_FAULTS = 0.4  # of a camera's noise that the truth has: what cannot be known should not be learned
 
 
@@ -72,6 +78,14 @@ class PeopleOptions:
             raise ValueError(f"window is {self.window}, wanted 0 to the side, which is {self.side}")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Sources:
+    """What is brought of real people."""
+
+    portraits: Path | None = None  # a folder of pictures whose skin is worn
+    performances: Sequence[Path] = ()  # what `understudy capture` wrote
+
+
 @dataclass(frozen=True)
 class Picture:
     """One picture of a person as a user would bring it."""
@@ -84,9 +98,12 @@ class Picture:
 class Person:
     """One made person in one scene, before one camera."""
 
-    def __init__(self, tailor: Tailor, studio: Studio, landmarks: Landmarks, side: int, rng: Rng) -> None:
-        self._studio, self._landmarks, self._rng = studio, landmarks, rng
-        self.figure: Figure = tailor.person(rng)
+    def __init__(
+        self, figure: Figure, studio: Studio, landmarks: Landmarks, side: int, rng: Rng,
+        recordings: Sequence[Recording] = (),
+    ) -> None:  # fmt: skip
+        self._studio, self._landmarks, self._rng, self._recordings = studio, landmarks, rng, recordings
+        self.figure = figure
         self._light, self.look = Light.random(rng), Look.random(rng)
         size = rng.uniform(0.8, 1.35) * side
         self._unit_px = size / SIDE_UNITS
@@ -114,7 +131,7 @@ class Person:
 
     def acts(self, n: int) -> list[Act]:
         """So many frames in which they do something, not too far from what their picture shows."""
-        return run(self._rng, n, self._shown)
+        return run(self._rng, n, self._shown, self._recordings)
 
     def landmarks_of(self, moment: Moment) -> Floats:
         error = self._lasting + self._landmarks.error(self._rng, PASSING)
@@ -165,11 +182,28 @@ def motion_of(landmarks: Floats, camera: Camera, neutral: Floats) -> Motion:
 class Maker:
     """Rows for one asset."""
 
-    def __init__(self, asset: Path, options: PeopleOptions, landmarks: Landmarks | None, device: str = "cpu") -> None:
+    def __init__(
+        self, asset: Path, options: PeopleOptions, landmarks: Landmarks | None, device: str = "cpu",
+        sources: Sources | None = None,
+    ) -> None:  # fmt: skip
         self.options = options
+        sources = sources or Sources()
+        self._recordings = recordings(sources.performances)
         self._tailor = Tailor(load_ict(asset))
         self._studio = Studio(self._tailor, device, "numba" if device == "cpu" else "torch")
         self.landmarks = landmarks or self._measure()
+        self._portraits: list[Projected] = []
+        if sources.portraits is not None:
+            self._portraits = portraits(sources.portraits, self._tailor.skins, self.texels())
+
+    def texels(self) -> Floats:
+        """Where the face mesh's landmarks [468, 2] lie in the 3-D face's texture."""
+        corners = self._tailor.skins.texels(self.landmarks.corners)
+        return np.asarray((corners * self.landmarks.weights[..., None]).sum(1), np.float32)
+
+    def _figure(self, rng: Rng) -> Figure:
+        worn = self._portraits and rng.random() < OF_PORTRAITS
+        return self._tailor.person(rng, self._portraits[rng.integers(len(self._portraits))] if worn else None)
 
     def _measure(self) -> Landmarks:
         """Show the face mesh some people to learn where it puts its landmarks and how it errs."""
@@ -197,7 +231,7 @@ class Maker:
         """The rows of one person, by their number."""
         o = self.options
         rng = np.random.default_rng((o.seed, number))
-        person = Person(self._tailor, self._studio, self.landmarks, o.side, rng)
+        person = Person(self._figure(rng), self._studio, self.landmarks, o.side, rng, self._recordings)
         source = person.source
         character = rig(source.rgb, FaceMesh(source.landmarks), template())
         warp = WarpRenderer(character)
@@ -243,13 +277,15 @@ class Maker:
         return np.stack(rows[:n])
 
 
-def make(asset: Path, folder: Path, options: PeopleOptions, device: str = "cpu") -> None:
+def make(
+    asset: Path, folder: Path, options: PeopleOptions, device: str = "cpu", sources: Sources | None = None
+) -> None:
     """Fill a folder with shards; those that are there already are kept."""
     folder.mkdir(parents=True, exist_ok=True)
     kept = options.window or options.side
     wanted = row_type(options.frames, options.references, kept)
     measured = folder / "landmarks.npz"
-    maker = Maker(asset, options, Landmarks.load(measured) if measured.exists() else None, device)
+    maker = Maker(asset, options, Landmarks.load(measured) if measured.exists() else None, device, sources)
     if not measured.exists():
         maker.landmarks.save(measured)
     for index in range(-(-options.n // options.shard)):
@@ -267,6 +303,10 @@ def main() -> None:
     parser.add_argument("--asset", type=Path, required=True, help="ict_face.npz, or ICT-FaceKit's folder of OBJ files")
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder for the shards")
     parser.add_argument("--device", default="cpu", help="where pixels are shaded: cpu or cuda")
+    parser.add_argument("--portraits", type=Path, metavar="FOLDER", help="pictures of people whose skin is worn")
+    parser.add_argument(
+        "--performances", type=Path, nargs="+", default=(), metavar="NPZ", help="what understudy capture wrote"
+    )
     for field in dataclasses.fields(PeopleOptions):
         parser.add_argument("--" + field.name.replace("_", "-"), type=int, default=field.default)
     args = parser.parse_args()
@@ -277,7 +317,8 @@ def main() -> None:
         options = PeopleOptions(
             **{field.name: getattr(args, field.name) for field in dataclasses.fields(PeopleOptions)}
         )
-        make(args.asset, args.output, options, args.device)
+        sources = Sources(portraits=args.portraits, performances=args.performances)
+        make(args.asset, args.output, options, args.device, sources)
     except (InputError, ValueError, FileNotFoundError) as error:
         parser.error(str(error))
 

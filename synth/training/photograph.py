@@ -35,6 +35,9 @@ NOTHING = 255  # in place of a material
 OTHERS = ((0, 1), (1, 0), (1, 1))  # of a square's pixels, those but the first
 FINE_UNIT_PX = 130  # from this size of a face on, textures are as fine as they were painted
 SCATTER = np.array((0.30, 0.14, 0.09), np.float32)  # how far light wraps around flesh, by colour
+SCLERA_EVEN, SCLERA_WRAP = 1.0, 0.3  # how much of an eye's light is as if it were flat, and goes around it
+SCLERA_DEEP = 0.4  # of the light, comes from where it is not in shade
+CORNER_SHADE, CORNERS = 0.25, (0.45, 0.9)  # what the lids' corners take of it, and sines on the ball between which
 MOST_LEAN = 0.9  # tangent of the steepest fold
 N_LASHES = 26  # on each of the asset's cards
 
@@ -355,15 +358,19 @@ class Studio:
         to_eye = -torch.nn.functional.normalize(position, dim=1)
         towards, colours = self._put(light.directions), self._put(light.colours)
         left = seen.corners[:, 0] < self._face.parts["eyeball_right"].start
-        diffuse = _irradiance(self._put(light.ambient), seen.normal) * seen.sky
-        for i in range(len(colours)):
-            amount = (seen.normal @ towards[i])[:, None].clamp(min=0)
-            diffuse = diffuse + amount * ((reached if i == 0 else seen.sky) * colours[i])
 
         def put(a: Any) -> Tensor:
             return self._put(np.asarray(a, np.float32))
 
         R, t = moment.head[:3, :3], moment.head[:3, 3]
+        # Light goes through a white and comes out all over it: no side of a ball shines where the other is dark.
+        normal = torch.nn.functional.normalize(seen.normal - SCLERA_EVEN * put(R[:, 2]), dim=1)
+        sky = SCLERA_DEEP + (1 - SCLERA_DEEP) * seen.sky
+        reached = SCLERA_DEEP + (1 - SCLERA_DEEP) * reached
+        diffuse = _irradiance(self._put(light.ambient), normal) * sky
+        for i in range(len(colours)):
+            amount = (((normal @ towards[i])[:, None] + SCLERA_WRAP) / (1 + SCLERA_WRAP)).clamp(min=0)
+            diffuse = diffuse + amount * ((reached if i == 0 else sky) * colours[i])
         centres, radii = zip(*(self._face.eye(posed, part) for part in ("eyeball_left", "eyeball_right")), strict=True)
         centre = put(np.stack(centres) @ R.T + t)
         ahead = put(gaze_direction(moment.gaze) @ R.T)
@@ -372,6 +379,8 @@ class Studio:
         ray = torch.nn.functional.normalize(position - c, dim=1)
         cosine = (ray * g).sum(1, keepdim=True).clamp(-1, 1)
         angle = torch.acos(cosine)
+        aside = (ray @ put(R[:, 0]))[:, None].abs()
+        shade = shade * (1 - CORNER_SHADE * ((aside - CORNERS[0]) / (CORNERS[1] - CORNERS[0])).clamp(0, 1))
         up = put(R[:, 1])
         side = torch.nn.functional.normalize(torch.linalg.cross(g, up.expand_as(g)), dim=1)
         top = torch.linalg.cross(side, g)

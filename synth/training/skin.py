@@ -77,6 +77,23 @@ class Skin:
     hair: Floats  # [3], linear, of brows and beard
 
 
+@dataclass(frozen=True)
+class Projected:
+    """Somebody's face out of a picture, as a texture. N is TEXELS; colours are linear."""
+
+    albedo: Floats  # [N, N, 3]
+    share: Floats  # [N, N], 1 on the face, 0 beyond it
+    tone: Floats  # [3], of plain skin
+    hair: Floats  # [3], of the brows
+
+
+def usual_tone(level: float) -> Floats:
+    """The colour [3] that plain skin so light (0..1, mean of linear) mostly has."""
+    tones = linear(TONES)
+    colour = np.stack([np.interp(level, tones.mean(1), tones[:, k]) for k in range(3)])
+    return np.asarray(colour * level / colour.mean(), np.float32)
+
+
 class SkinPainter:
     """Paints for one asset; where lips, brows and beards go is found once."""
 
@@ -85,7 +102,7 @@ class SkinPainter:
         self._corner = np.zeros(len(face.vertices), np.int64)  # a texture corner of each vertex
         self._corner[face.triangles.ravel()] = face.triangle_uv.ravel()
         self._uv = face.uv
-        self.marks = self._texels(face.landmark68)
+        self.marks = self.texels(face.landmark68)
         skin = face.triangle_material == face.material_names.index("M_Face")
         uv_triangles = np.ascontiguousarray(face.triangle_uv[skin])
         position = np.zeros((len(face.uv), 3), np.float32)
@@ -103,27 +120,22 @@ class SkinPainter:
         """Texture coordinates [..., 2] in texels: x right, y down."""
         return np.asarray(np.stack((uv[..., 0], 1 - uv[..., 1]), -1) * np.float32(TEXELS), np.float32)
 
-    def _texels(self, vertices: NDArray[Any]) -> Floats:
+    def texels(self, vertices: NDArray[Any]) -> Floats:
+        """Where vertices [...] of the face lie in the texture [..., 2]."""
         return self.to_texels(self._uv[self._corner[vertices]])
 
     def person(self, rng: Rng) -> Skin:
-        T = TEXELS
         age = rng.beta(1.3, 1.8)
         tone = self._tone(rng)
         dark = float(1 - tone.mean() / 0.7)
-        albedo = np.empty((T, T, 3), np.float32)
-        albedo[:] = tone
-        # Blotches, from the size of a cheek to that of a pore; blood shows more in red's absence.
-        mottle = 0.025 * noise(rng, 9) + 0.02 * noise(rng, 40) + 0.022 * noise(rng, 150)
-        grain = rng.standard_normal((T, T)).astype(np.float32)
-        albedo *= (1 + mottle * rng.uniform(0.5, 1.5) + 0.02 * grain)[..., None]
+        albedo, grain = self._ground(tone, rng)
         blood = np.array((0.10, -0.22, -0.18), np.float32)
         red = self.at.blush * rng.uniform(0.1, 0.6) + 0.25 * noise(rng, 14) * rng.uniform(0, 0.5) + 0.35 * self.at.rims
         albedo *= np.exp(red[..., None] * blood * (1.2 - dark))
         shade = self.at.bags * rng.uniform(0, 0.35) + self.at.sockets * rng.uniform(0, 0.1)
         albedo *= np.exp(-shade[..., None] * np.array((0.7, 1, 0.9), np.float32))
         self._spots(albedo, rng)
-        height = 0.02 * cv2.GaussianBlur(grain, (0, 0), 1.2) * 3 * rng.uniform(0.4, 1.3) + 0.012 * noise(rng, 120)
+        height = _pores(grain, rng)
         lip = self._lips(albedo, height, tone, rng)
         self._make_up(albedo, tone, rng)
         hair = self._hair_colour(rng, age)
@@ -132,10 +144,40 @@ class SkinPainter:
         folds = draw_folds(self.marks, rng)
         height += np.tensordot(kept_folds(age, rng), folds, 1)
         folds *= np.float32(rng.uniform(0.5, 1.0) * (0.55 + 0.6 * age))
-        gloss = np.clip(0.32 + 0.35 * self.at.t_zone + 0.08 * noise(rng, 30), 0.05, 1) * rng.uniform(0.5, 1.4)
-        gloss = np.maximum(gloss * (1 - 0.7 * beard), self.at.lips * lip)
+        gloss = np.maximum(self._gloss(rng) * (1 - 0.7 * beard), self.at.lips * lip)
         return Skin(albedo=np.clip(albedo, 0.004, 0.95), height=height.astype(np.float32), folds=folds,
                     gloss=gloss.astype(np.float32), tone=tone, hair=hair)  # fmt: skip
+
+    def of_picture(self, face: Projected, rng: Rng) -> Skin:
+        """The skin of somebody in a picture: lines, spots, brows and beard are theirs, pores, gloss and what
+        expressions draw are not in a picture."""
+        around, grain = self._ground(face.tone, rng)
+        self._roots(around, face.hair)
+        albedo = around + face.share[..., None] * (face.albedo - around)
+        folds = draw_folds(self.marks, rng) * np.float32(rng.uniform(0.4, 0.9))
+        gloss = np.maximum(self._gloss(rng), self.at.lips * np.float32(rng.uniform(0.3, 0.75)))
+        return Skin(albedo=np.clip(albedo, 0.004, 0.95), height=_pores(grain, rng), folds=folds, gloss=gloss,
+                    tone=face.tone, hair=face.hair)  # fmt: skip
+
+    @staticmethod
+    def _ground(tone: Floats, rng: Rng) -> tuple[Floats, Floats]:
+        """Plain skin [N, N, 3] and its grain [N, N]."""
+        T = TEXELS
+        albedo = np.empty((T, T, 3), np.float32)
+        albedo[:] = tone
+        # Blotches, from the size of a cheek to that of a pore; blood shows more in red's absence.
+        mottle = 0.025 * noise(rng, 9) + 0.02 * noise(rng, 40) + 0.022 * noise(rng, 150)
+        grain = rng.standard_normal((T, T)).astype(np.float32)
+        albedo *= (1 + mottle * rng.uniform(0.5, 1.5) + 0.02 * grain)[..., None]
+        return albedo, grain
+
+    def _gloss(self, rng: Rng) -> Floats:
+        shine = np.clip(0.32 + 0.35 * self.at.t_zone + 0.08 * noise(rng, 30), 0.05, 1)
+        return np.asarray(shine * rng.uniform(0.5, 1.4), np.float32)
+
+    def _roots(self, albedo: Floats, hair: Floats) -> None:
+        roots = cv2.GaussianBlur(self.at.scalp, (0, 0), 2.0)
+        albedo += (0.85 * roots)[..., None] * (0.6 * hair - albedo)
 
     @staticmethod
     def _tone(rng: Rng) -> Floats:
@@ -190,8 +232,7 @@ class SkinPainter:
 
     def _beard(self, albedo: Floats, hair: Floats, rng: Rng) -> Floats:
         """Stubble, a moustache, a beard or none; how covered [N, N] the skin is."""
-        roots = cv2.GaussianBlur(self.at.scalp, (0, 0), 2.0)
-        albedo += (0.85 * roots)[..., None] * (0.6 * hair - albedo)
+        self._roots(albedo, hair)
         kind = WHISKERS[rng.choice(len(WHISKERS), p=WHISKERS_SHARE)]
         if not kind.n:
             return np.zeros((TEXELS, TEXELS), np.float32)
@@ -243,6 +284,12 @@ class SkinPainter:
         cover = np.clip(0.7 * strokes + 0.55 * cv2.GaussianBlur(strokes, (0, 0), 2.0), 0, 0.92)
         colour = hair * np.float32(rng.uniform(0.5, 1.1)) + 0.04 * albedo
         albedo += (cover * np.float32(0.5 + 0.5 * bushy))[..., None] * (colour - albedo)
+
+
+def _pores(grain: Floats, rng: Rng) -> Floats:
+    """Their height [N, N], mm."""
+    height = 0.02 * cv2.GaussianBlur(grain, (0, 0), 1.2) * 3 * rng.uniform(0.4, 1.3) + 0.012 * noise(rng, 120)
+    return np.asarray(height, np.float32)
 
 
 def _along(marks: Floats, share: NDArray[np.float64]) -> NDArray[np.float64]:

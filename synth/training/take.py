@@ -1,11 +1,12 @@
 """What a made person is filmed in and does: camera, background, and short runs of motion.
 
-Speech here is coefficient curves made of the sounds that look alike; nothing listens to anything.
+Speech here is coefficient curves made of the sounds that look alike; nothing listens to anything. What people really
+did is taken from recordings, where there are some.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -13,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from perfcap.expression import look
+from perfcap.expression import look, mirror_expression
 from perfcap.head import Camera
 from perfcap.training.expression import random_expression
 from perfcap.training.ict import gaze_of, head_pose
@@ -21,6 +22,7 @@ from perfcap.written import STEP_S, VISEMES, Script, range_of_motion, talking
 from runtime.records import ARKIT_INDEX, N_EXPRESSION
 from synth.training.figure import NECK_M
 from synth.training.photograph import Moment
+from synth.training.recorded import Recording
 from synth.training.skin import linear
 
 Floats = NDArray[np.float32]
@@ -29,6 +31,7 @@ Rng = np.random.Generator
 RATE = 25  # frames/s
 LOOKS = [i for name, i in ARKIT_INDEX.items() if name.startswith("eyeLook")]
 MOST_RAD = np.radians((38, 24, 20)).astype(np.float32)  # a head turns no farther: yaw, pitch, roll
+RECORDED = 0.35  # share of the takes that are from recordings, where there are some
 FROM_PICTURE_RAD = np.radians((30, 17, 13)).astype(np.float32)  # nor farther from how its picture shows it
 
 
@@ -138,38 +141,76 @@ def smile(e: Floats, rng: Rng) -> None:
     np.clip(e, 0, 1, out=e)
 
 
-def run(rng: Rng, n: int, picture: Act) -> list[Act]:
-    """So many frames of somebody who speaks, goes from one expression to another, or does what was written.
+@dataclass(frozen=True)
+class Role:
+    """What there is to play: everything at so many seconds."""
+
+    expression: Callable[[float], Floats]  # [52]
+    gaze: Callable[[float], Floats]  # [2, 2]
+    angles: Callable[[float], Floats]  # [3]
+
+
+def run(rng: Rng, n: int, picture: Act, recordings: Sequence[Recording] = ()) -> list[Act]:
+    """So many frames of somebody who speaks, goes from one expression to another, or does what was written or recorded.
 
     The head moves about how the picture that will be warped shows it, as far as the product would let it. Most takes
     stay near what the picture shows, as a clip does near its first frame.
     """
-    kind = rng.choice(3, p=(0.42, 0.36, 0.22))
-    curve = (_speech, _between, _scripted)[kind](rng)
-    start = rng.uniform(0, 1)
+    recorded = bool(recordings) and rng.random() < RECORDED
+    role = _recorded(rng, n, recordings) if recorded else _made_up(rng, n)
     near = rng.uniform(0.15, 0.7) if rng.random() < 0.6 else 1.0
-    lively = rng.uniform(0.2, 1.0) * near
     kept = 1 - near * rng.uniform(0.0, 0.6)
-    angles = picture.angles * kept + lively * np.clip(rng.normal(0, 0.45, 3), -1, 1) * FROM_PICTURE_RAD
-    speed = near * rng.normal(0, 1, 3) * np.radians((18, 10, 8))  # a second
-    gaze_at = rng.normal(0, 1, 2) * (0.22, 0.12) if rng.random() < 0.7 else np.zeros(2)
-    jump = rng.normal(0, 0.15, 2) if rng.random() < 0.15 else np.zeros(2)
     blink_at = rng.uniform(-0.15, n / RATE + 0.15) if rng.random() < 0.22 else 99.0
     acts = []
     for i in range(n):
         t = i / RATE
-        e = picture.expression + np.float32(near) * (curve(start + t) - picture.expression)
+        e = picture.expression + np.float32(near) * (role.expression(t) - picture.expression)
         shut = float(np.clip(1.6 - abs(t - blink_at) / 0.07, 0, 1))
         for name in ("eyeBlinkLeft", "eyeBlinkRight"):
             e[ARKIT_INDEX[name]] = max(e[ARKIT_INDEX[name]], shut)
-        gaze = np.tile(gaze_at + jump * (i > n // 2), (2, 1)).astype(np.float32)
-        if kind:
-            gaze = (gaze + gaze_of(curve(start + t))).astype(np.float32)
-        gaze = (picture.gaze + near * (gaze - picture.gaze)).astype(np.float32)
+        gaze = (picture.gaze + near * (role.gaze(t) - picture.gaze)).astype(np.float32)
         e[LOOKS] = 0  # told anew from where the eyes do look
         e = np.clip(np.maximum(e, look(gaze)), 0, 1).astype(np.float32)
-        acts.append(Act(e, gaze, (angles + speed * t).astype(np.float32)))
+        off = np.clip(near * role.angles(t), -FROM_PICTURE_RAD, FROM_PICTURE_RAD)
+        acts.append(Act(e, gaze, (picture.angles * kept + off).astype(np.float32)))
     return acts
+
+
+def _made_up(rng: Rng, n: int) -> Role:
+    """Speech, one expression to another, or something written; the head drifts, the eyes look about."""
+    kind = rng.choice(3, p=(0.42, 0.36, 0.22))
+    curve = (_speech, _between, _scripted)[kind](rng)
+    start = rng.uniform(0, 1)
+    turned = rng.uniform(0.2, 1.0) * np.clip(rng.normal(0, 0.45, 3), -1, 1) * FROM_PICTURE_RAD
+    speed = rng.normal(0, 1, 3) * np.radians((18, 10, 8))  # a second
+    gaze_at = rng.normal(0, 1, 2) * (0.22, 0.12) if rng.random() < 0.7 else np.zeros(2)
+    jump = rng.normal(0, 0.15, 2) if rng.random() < 0.15 else np.zeros(2)
+
+    def gaze(t: float) -> Floats:
+        at = np.tile(gaze_at + jump * (round(t * RATE) > n // 2), (2, 1)).astype(np.float32)
+        return np.asarray(at + gaze_of(curve(start + t)) if kind else at, np.float32)
+
+    return Role(lambda t: curve(start + t), gaze, lambda t: np.asarray(turned + speed * t, np.float32))
+
+
+def _recorded(rng: Rng, n: int, recordings: Sequence[Recording]) -> Role:
+    """A moment of a recording, the longer ones more often; on one side or on the other."""
+    seconds = np.array([recording.seconds for recording in recordings])
+    recording = recordings[rng.choice(len(recordings), p=seconds / seconds.sum())]
+    start = rng.uniform(0, max(recording.seconds - n / RATE, 0))
+    amount = np.float32(rng.uniform(0.8, 1.15))
+    mirrored = rng.random() < 0.5
+    side = np.array((-1, 1, -1) if mirrored else (1, 1, 1), np.float32)
+
+    def expression(t: float) -> Floats:
+        e = np.clip(recording.expression_at(start + t) * amount, 0, 1)
+        return mirror_expression(e) if mirrored else e
+
+    def gaze(t: float) -> Floats:
+        at = recording.gaze_at(start + t)
+        return at[::-1] * side[:2] if mirrored else at
+
+    return Role(expression, gaze, lambda t: recording.angles_at(start + t) * side)
 
 
 def _speech(rng: Rng) -> Callable[[float], Floats]:

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from audio import align as module
-from audio.align import align, followed, recognised, with_stress
+from audio.align import align, followed, gliding, recognised, with_stress
 from audio.phones import SILENCE, Phone, of_ipa
 from audio.speech import read_speech, whole
 from audio.voice import EspeakVoice, Utterance
@@ -212,3 +212,13 @@ def test_two_ways_of_aligning_a_real_recording_agree(name: str) -> None:
     same = [abs(float(a.start - b.start)) for a, b in zip(one, other, strict=True) if a.symbol == b.symbol]
     assert len(same) > 0.8 * len(one)
     assert np.median(same) < 0.03
+
+
+def test_an_english_u_ends_in_a_w_and_takes_no_other_time() -> None:
+    told = (Phone(Fraction(0), Fraction(1, 10), "t"), Phone(Fraction(1, 10), Fraction(3, 10), "u", 1.0))
+    tongue, vowel, glide = gliding(told)
+    assert tongue == told[0]
+    assert (vowel.symbol, vowel.start, vowel.stress) == ("ɯ", Fraction(1, 10), 1.0)
+    assert (glide.symbol, glide.end, glide.stress) == ("w", Fraction(3, 10), 0.0)
+    assert vowel.end == glide.start
+    assert gliding(told, "fr") == told

@@ -18,9 +18,10 @@ from audio.coarticulation import (
     Gestures,
     Reach,
     expression_of,
+    overlapping,
 )
 from audio.lips import faces_of
-from audio.phones import SYMBOLS, Phone
+from audio.phones import SILENCE, SYMBOLS, Phone
 from audio.rows import Rows, rows_of, silence
 from runtime.records import ARKIT_INDEX
 
@@ -134,6 +135,45 @@ def test_the_mouth_opens_wide_while_air_is_heard_to_be_drawn(reach: Reach) -> No
     made = gestures(breathing(silence(300), 100, 150), reach).dials[:, JAW]
     assert made[110:140].min() > gestures(spoken("sasa"), reach).dials[:, JAW].max() / 2
     assert max(made[: 100 - 30].max(), made[150 + 30 :].max()) < 0.001
+
+
+def test_air_that_is_drawn_half_opens_a_live_mouth_before_speech_can_be_heard_to_come() -> None:
+    quiet, speech = silence(150), spoken("sasa", rest_s=0.01)
+    coming = breathing(quiet.then(speech), 110, 140)
+    upper = [gestures(rows, LIVE).dials[120:130, DIALS.index("upper")].max() for rows in (coming, quiet.then(speech))]
+    assert upper[0] > 0.05
+    assert upper[1] < 0.01
+
+
+def shown(phones: str) -> str:
+    """The same phones, each as long as the others and all sounding, as the lips make them."""
+    times = [Fraction(i, 10) for i in range(len(phones) + 1)]
+    made = overlapping([Phone(a, b, s) for a, b, s in zip(times[:-1], times[1:], phones, strict=True)])
+    assert [p.end for p in made[:-1]] == [p.start for p in made[1:]]
+    return "".join(p.symbol for p in made)
+
+
+@pytest.mark.parametrize(
+    ("phones", "lips"),
+    [("bɪnblu", "bɪbblu"), ("sɛtwa", "sɛwwa"), ("hændmi", "hæmmmi"), ("θɹi", "ɹɹi"), ("ɪnfo", "ɪffo")],
+    ids=["bin blue", "set white", "hand me", "three", "info"],
+)
+def test_lips_are_at_the_next_sound_while_the_tongue_is_still_at_this_one(phones: str, lips: str) -> None:
+    assert shown(phones) == lips
+
+
+@pytest.mark.parametrize("phones", ["bɪn_blu", "æŋblu", "ænɪbl", "sabla", "an", ""])
+def test_lips_wait_over_a_pause_a_vowel_and_for_what_is_no_labial(phones: str) -> None:
+    assert shown(phones) == phones
+
+
+def test_lips_are_shut_for_a_while_before_a_plosive_that_comes_out_of_silence() -> None:
+    phones = (Phone(Fraction(0), Fraction(1), SILENCE), Phone(Fraction(1), Fraction(26, 25), "b"))
+    silent, plosive = overlapping(phones)
+    assert silent.end == plosive.start == Fraction(23, 25)
+    assert plosive.end == Fraction(26, 25)
+    at_once = overlapping((Phone(Fraction(0), Fraction(1, 50), SILENCE), Phone(Fraction(1, 50), Fraction(1, 10), "p")))
+    assert at_once[1].start == 0
 
 
 @pytest.mark.parametrize("sound", ["f", "v"])

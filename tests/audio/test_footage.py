@@ -206,3 +206,13 @@ def test_something_before_the_mouth_is_noticed_and_a_change_of_light_is_not() ->
     colours[85:90, 10:] = np.median(base, 0) + rng.normal(0, 2, (5, 70, 3))  # a hand, of the skin's own colour
     hidden = obstructed(colours.astype(np.float32))
     assert np.flatnonzero(hidden).tolist() == [*range(70, 80), *range(85, 90)]
+
+
+def test_a_hand_shaded_a_little_like_lips_is_noticed_and_haze_over_a_mouth_is_not() -> None:
+    rng = np.random.default_rng(0)
+    base = rng.uniform(60, 180, (80, 3))
+    colours = base + rng.normal(0, 16, (100, 80, 3))
+    mean = base.mean(0)
+    colours[40:50] = mean + 0.45 * (colours[40:50] - mean)
+    colours[70:80] = mean + 0.3 * (base - mean) + rng.normal(0, 16, (10, 80, 3))
+    assert np.flatnonzero(obstructed(colours.astype(np.float32))).tolist() == [*range(70, 80)]

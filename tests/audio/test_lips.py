@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from dataclasses import replace
 from fractions import Fraction
 from importlib.util import find_spec
 from itertools import pairwise
@@ -12,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from audio.lips import LOOK_AHEAD, Lips, LipsOptions, faces_of, motion_of, phones_of
-from audio.phones import SILENCE, Phone
+from audio.phones import SILENCE, VOWELS, Phone
 from audio.training import sounds
 from audio.voice import EspeakVoice, Utterance
 from perfcap.expression import template
@@ -161,6 +164,17 @@ def test_an_alignment_puts_right_what_was_misheard_and_the_other_way_round(said:
     assert r_known > max(r_heard + 0.05, 0.7)
 
 
+def test_lips_touch_for_a_sound_that_only_a_transcript_tells_of(said: Utterance) -> None:
+    assert said.phones is not None
+    vowel = max((p for p in said.phones if p.symbol in VOWELS), key=lambda p: p.end - p.start)
+    told = tuple(replace(p, symbol="m") if p is vowel else p for p in said.phones)
+    rows = slice(round(vowel.start * 100), round(vowel.end * 100))
+    heard, known = (opening(list(run(Lips(phones=phones), chunks(said.pcm))))[rows] for phones in ((), told))
+    rest = opening(moved(np.zeros(SAMPLE_RATE, np.float32))).max()
+    assert heard.min() > rest + 0.01
+    assert known.min() < rest + 0.001
+
+
 def test_known_phones_move_the_mouth_when_they_sound() -> None:
     times = [Fraction(k, 10) for k in (10, 12, 14, 16)]
     phones = tuple(Phone(a, b, s) for a, b, s in zip(times[:-1], times[1:], "apa", strict=True))
@@ -194,6 +208,20 @@ def test_lips_that_are_shut_touch_whatever_the_jaw_does() -> None:
     face = faces_of(made, np.ones(1, np.float32))[0]
     rest = template()
     assert np.all(face[LOWER, 1] - face[UPPER, 1] <= rest[LOWER, 1] - rest[UPPER, 1] + 1e-6)
+
+
+def test_a_mouth_moves_without_scipy_being_loaded() -> None:
+    code = (
+        "import sys\n"
+        "from fractions import Fraction\n"
+        "import numpy as np\n"
+        "from audio.lips import Lips\n"
+        "from runtime.records import AudioChunk\n"
+        "assert Lips().push(AudioChunk(time=Fraction(0), pcm=np.zeros(32000, np.float32)))\n"
+        "assert not any(n.startswith('scipy') for n in sys.modules), 'a fifth of a second lost'\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
 
 
 def test_weights_are_small() -> None:

@@ -16,7 +16,6 @@ import pytest
 from audio.phones import SYMBOLS, Phone
 from audio.visemes import (
     OCULUS,
-    RHUBARB,
     Kind,
     MouthCue,
     RhubarbOptions,
@@ -76,7 +75,7 @@ def test_each_sound_of_the_documentation_has_its_shape(symbols: str, shape: str)
 def test_every_symbol_has_a_shape_of_both_kinds() -> None:
     for symbol in SYMBOLS:
         phone = (Phone(Fraction(0), Fraction(1, 5), symbol),)
-        assert rhubarb_cues(phone, Fraction(1, 5))[0].value in RHUBARB
+        assert rhubarb_cues(phone, Fraction(1, 5))[0].value in "ABCDEFGHX"
         assert oculus_cues(phone, Fraction(1, 5))[0].value in OCULUS
 
 

@@ -29,3 +29,18 @@ def test_two_threads_may_ask_at_once() -> None:
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
+
+
+def test_answers_are_plain_objects_apart_and_nobody_else_s_named_tuples_are_touched() -> None:
+    code = (
+        "import collections\n"
+        "import numpy as np\n"
+        "from perfcap.solutions import solution\n"
+        "mesh = solution('face_mesh').FaceMesh(static_image_mode=True)\n"
+        "first, second = (mesh.process(np.zeros((64, 64, 3), np.uint8)) for _ in range(2))\n"
+        "assert first is not second and not isinstance(first, type), first\n"
+        "assert first.multi_face_landmarks is None, first\n"
+        "assert collections.namedtuple('Pair', 'a b')(1, 2).b == 2\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr

@@ -12,7 +12,8 @@ from runtime.errors import InputError
 from runtime.foreign import seems
 from runtime.image import load_image
 from runtime.sound import open_sound
-from runtime.video import VideoReader, VideoWriter
+from runtime.video import VideoReader
+from runtime.writer import VideoWriter
 
 
 @pytest.fixture

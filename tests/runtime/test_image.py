@@ -14,7 +14,7 @@ from PIL import Image, ImageCms
 import runtime.image as image
 from runtime.errors import InputError
 from runtime.image import load_image, load_rgba, save_image
-from runtime.video import VideoWriter
+from runtime.writer import VideoWriter
 
 CLIPS = Path(__file__).parents[3] / "shared" / "clips"
 Rgb = NDArray[np.uint8]

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from runtime.errors import InputError
 from runtime.join import Part, join
-from runtime.video import VideoReader, VideoWriter, WriteOptions
+from runtime.video import VideoReader
+from runtime.writer import VideoWriter, WriteOptions
 
 RATE = Fraction(30000, 1001)
 N = 30

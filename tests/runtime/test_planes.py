@@ -126,7 +126,7 @@ def test_what_is_stored_otherwise_comes_in_the_nearest_planes(
 ) -> None:
     if codec == "gif":
         path = tmp_path / "clip.gif"
-        from runtime.video import VideoWriter
+        from runtime.writer import VideoWriter
 
         with VideoWriter(path, 96, 64, Fraction(25)) as writer:
             for i in range(3):

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from runtime.video import VideoWriter
+from runtime.writer import VideoWriter
 
 Rgb = NDArray[np.uint8]
 RATE = Fraction(25)

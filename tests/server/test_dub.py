@@ -266,7 +266,7 @@ def test_parts_are_listed_in_a_file(talk: Path, folder: Path, tmp_path: Path) ->
         ('[{"start": "now", "audio": "a.wav"}]', "has the time 'now'; wanted seconds"),
         ('[{"start": 1}]', "says nothing; wanted audio or text"),
         ('[{"audio": "none.wav"}]', "none.wav does not exist"),
-        ('[{"audio": "a.wav"}, {"start": 0.1, "audio": "a.wav"}]', "wanted one at a time"),
+        ('[{"start": null, "audio": "a.wav"}, {"start": 0.1, "audio": "a.wav"}]', "wanted one at a time"),
         ('[{"start": 30, "audio": "a.wav"}]', "talk.mp4 lasts 0.96 s; wanted it to reach 30 s"),
     ],
 )
@@ -332,7 +332,9 @@ def test_what_cannot_be_used_is_refused_in_a_sentence(
     assert "--length is 'twice'; wanted bounce, loop" in refused(capsys, *line, "--audio", said, "--length", "twice")
     assert "which keep the clip's" in refused(capsys, *line, "--audio", said, "--length", "cut", "--start", "1")
     assert "end is 1 s and start 2 s" in refused(capsys, *line, "--audio", said, "--start", "2", "--end", "1")
-    assert "--face is 'both'" in refused(capsys, *line, "--audio", said, "--face", "both")
+    whose = refused(capsys, *line, "--audio", said, "--face", "both")
+    assert whose.startswith("--face is 'both'; wanted largest")
+    assert whose.endswith("or all")
     assert "crf is 99, wanted 0 to 51" in refused(capsys, *line, "--audio", said, "--crf", "99")
     assert "speak a --text; found --audio" in refused(capsys, *line, "--audio", said, "--voice", "m1")
     assert "--transcript goes with --audio" in refused(capsys, *line, "--text", "a", "--transcript", "a")

@@ -140,6 +140,27 @@ def test_engines_for_gpus_that_are_not_here(
     assert said["notes"][-1].startswith("wrote ")
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("to", "precision"), [("onnx", "fp16"), ("tensorrt", "fp8")])
+def test_every_precision_is_written_and_told_how_near_it_is(
+    to: str, precision: str, weights: Path, portrait: Path, clip: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    if to == "tensorrt":
+        pytest.importorskip("tensorrt_rtx", reason="make tensorrt installs it")
+    said = told(
+        capsys, "--weights", weights, "--to", to, "--precision", precision, "-o", tmp_path,
+        "--character", portrait, "--performance", clip,
+    )  # fmt: skip
+    wanted = {
+        "onnx": ["32-1x1-1-fp16.onnx", "32-references-1.onnx"],
+        "tensorrt": [f"32-1x1-1-fp8-tensorrt_rtx-{gpu}.engine" for gpu in ("sm_120", "sm_89")],  # no older one has fp8
+    }
+    written = sorted(path.name.split("-", 1)[1] for path in tmp_path.iterdir() if path.suffix in (".onnx", ".engine"))
+    assert written == wanted[to]
+    assert any("on 12 moments of a performance" in note for note in said["notes"])
+
+
 def pictures(path: Path) -> list[NDArray[np.uint8]]:
     with VideoReader(path) as reader:
         return [frame.rgb for frame in reader]

@@ -16,6 +16,7 @@ from audio.lips import motion_of
 from audio.mouth_shape import OPENING, controls
 from audio.phones import SILENCE, Phone
 from audio.speech import inspect_speech
+from audio.training import sounds
 from runtime.errors import InputError
 from runtime.records import SAMPLE_RATE, AudioChunk
 from runtime.stage import run
@@ -71,6 +72,23 @@ def test_a_line_with_known_phones_opens_and_shuts_the_mouth_when_they_say(tmp_pa
     assert opening[1] > opening[2] + 0.02
     assert abs(opening[3]) < 0.02
     assert not mouth.is_silent
+    assert mouth.rests is None
+
+
+def test_music_gives_a_mouth_nothing_to_say_and_that_is_told(tmp_path: Path) -> None:
+    music = wav(tmp_path / "music.wav", sounds.music(4 * SAMPLE_RATE, np.random.default_rng(3)), SAMPLE_RATE)
+    mouth = mouth_of(Line(inspect_speech(music)))
+    assert not mouth.is_silent
+    assert mouth.rests == f"nobody is heard to speak in {music}, so the mouth rests"
+    known = mouth_of(Line(inspect_speech(music), phones=BANANA))
+    assert known.rests is None
+
+
+@pytest.mark.skipif(find_spec("espeakng_loader") is None, reason="espeakng-loader is not installed")
+def test_a_word_is_enough_to_be_heard(tmp_path: Path) -> None:
+    for word in ("yes", "go"):
+        (line,) = lines_of(SpeechOptions(text=word), tmp_path)
+        assert mouth_of(Line(inspect_speech(line.speech.path))).rests is None, word
 
 
 def test_somebody_speaks_where_it_is_loud() -> None:

@@ -15,7 +15,7 @@ from audio.sync import Offset
 from runtime.errors import InputError
 from runtime.planes import PlaneReader
 from runtime.records import SAMPLE_RATE
-from runtime.video import VideoWriter
+from runtime.writer import VideoWriter
 from server.cli import run
 from server.still import StillOptions, still_dub
 from server.sync import InSync, SyncOptions, as_json, fix_clip, in_words, measure_clip, sync

@@ -191,6 +191,47 @@ def test_the_white_where_the_iris_was_has_the_light_of_the_skin(hero: Character)
         assert np.ptp(white) < 60
 
 
+def test_a_reflection_goes_half_as_far_as_the_iris(hero: Character, act: Act) -> None:
+    """A lamp stays where it is: what differs where a lamp is painted into the picture's eyes, looking ahead and aside."""
+    import cv2
+
+    bare, lit = hero.rgb.copy(), hero.rgb.copy()
+    for parts in EYES:
+        middle, edge = hero.landmarks[list(parts.iris[:2]), :2]
+        radius = float(np.linalg.norm(edge - middle))
+        centre = tuple(int(v) for v in middle.round())
+        for rgb in (bare, lit):
+            cv2.circle(rgb, centre, round(0.9 * radius), (60, 40, 30), -1)
+        cv2.circle(lit, centre, max(1, round(0.2 * radius)), (250, 250, 250), -1)
+    renderers = [WarpRenderer(replace(hero, rgb=rgb, person=rgb)) for rgb in (bare, lit)]
+
+    def places(motion: Motion) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Of the right eye's lamp and iris, px."""
+        cue = Cue(time=motion.time, motion=motion)
+        drawn = [renderer.render(cue).rgb.astype(float).mean(-1) for renderer in renderers]
+        points = renderers[0].draw(motion).landmarks
+        ring = points[list(RIGHT_EYE)]
+        x0, y0, x1, y1 = (int(v) for v in (*ring.min(0), *ring.max(0)))
+        more = np.maximum((drawn[1] - drawn[0])[y0:y1, x0:x1] - 8, 0)
+        ys, xs = np.mgrid[y0:y1, x0:x1] + 0.5
+        return np.array(((more * xs).sum(), (more * ys).sum())) / more.sum(), points[EYES[0].iris[0]].astype(np.float64)
+
+    (lamp_left, left), (lamp_right, right) = (places(act(gaze=(yaw, 0))) for yaw in (-15, 15))
+    share = (lamp_right - lamp_left)[0] / (right - left)[0]
+    print(f"the iris goes {(right - left)[0]:.1f} px, the lamp {share:.2f} of it")
+    assert 0.3 < share < 0.75
+
+
+def test_eyes_of_clay_have_no_white(hero: Character) -> None:
+    clay = hero.rgb.copy()
+    clay[in_eyes(hero)] = (190, 120, 80)
+    for parts in EYES:
+        eye = Eye(replace(hero, rgb=clay), parts, hero.skin)
+        column, row = (hero.landmarks[parts.iris[0], :2] - eye.offset).astype(int)
+        white = eye.sclera[row, column].astype(float)
+        assert np.ptp(white) > 0.4 * white.max(), f"{white} is greyer than clay"
+
+
 def test_a_curve_goes_through_its_points() -> None:
     points = np.array(((0, 0), (1, 2), (3, 1), (6, 0)), np.float32)
     smooth = curve(points, 5)

@@ -11,7 +11,15 @@ from numpy.typing import NDArray
 
 from perfcap.expression import basis, gaze_of, template
 from perfcap.face import MediaPipeFaces
-from perfcap.landmarks import BROWS_LOWER, LEFT_EYE, LEFT_LID_UPPER, RIGHT_EYE, RIGHT_LID_UPPER
+from perfcap.landmarks import (
+    BROWS_LOWER,
+    LEFT_EYE,
+    LEFT_LID_LOWER,
+    LEFT_LID_UPPER,
+    RIGHT_EYE,
+    RIGHT_LID_LOWER,
+    RIGHT_LID_UPPER,
+)
 from perfcap.written import head_at
 from runtime.records import ARKIT_INDEX, N_EXPRESSION, Cue, Motion
 from synth.glasses import HELD, find_glasses, find_thick_glasses, hold
@@ -78,6 +86,20 @@ def test_rims_are_found_and_a_bare_face_has_none(wearer: Wearer) -> None:
     assert find_glasses(wearer.bare, wearer.character.landmarks) is None
 
 
+def test_hinges_go_with_their_rims(wearer: Wearer) -> None:
+    rgb = wearer.character.rgb.copy()
+    xs = np.nonzero(wearer.rims.any(0))[0]
+    rows = [int(np.nonzero(wearer.rims[:, x])[0].mean()) for x in (xs[0], xs[-1])]
+    hinges = np.zeros_like(wearer.rims)
+    hinges[rows[0] - 1 : rows[0] + 1, xs[0] - 6 : xs[0]] = True
+    hinges[rows[1] - 1 : rows[1] + 1, xs[-1] + 1 : xs[-1] + 7] = True
+    rgb[hinges] = (25, 20, 20)
+    cover = find_glasses(rgb, wearer.character.landmarks)
+    assert cover is not None
+    print(f"{cover[hinges].mean():.2f} of the hinges")
+    assert cover[hinges].mean() > 0.6
+
+
 def test_a_picture_with_glasses_that_performs_itself_is_itself(wearer: Wearer) -> None:
     rgb = draw(wearer.character, own(wearer.character))
     error = np.abs(rgb.astype(float) - wearer.character.rgb)[wearer.rims].mean()
@@ -103,6 +125,23 @@ def test_a_face_that_moves_does_not_bend_them(wearer: Wearer, monkeypatch: pytes
     bent = change()
     print(f"rims change by {apart:.1f}; bent with the skin by {bent:.1f}")
     assert apart < 0.5 * bent
+
+
+def test_corners_of_eyes_that_a_blink_pulls_down_take_none_along(wearer: Wearer) -> None:
+    character = wearer.character
+    face = character.face.copy()
+    face[[33, 133, 362, 263], 1] += 0.03
+    shut = face.copy()
+    for upper, lower in ((RIGHT_LID_UPPER, RIGHT_LID_LOWER), (LEFT_LID_UPPER, LEFT_LID_LOWER)):
+        shut[list(upper)] = shut[list(lower)]
+    rest = draw(character, own(character)).astype(float)
+    above = wearer.rims.copy()
+    above[int(character.landmarks[list(RIGHT_EYE + LEFT_EYE), 1].min()) - 4 :] = False  # where lids draw nothing
+    awake, blinks = (
+        np.abs(draw(character, replace(own(character), face=f)) - rest)[above].mean() for f in (face, shut)
+    )
+    print(f"rims change by {awake:.1f}, in a blink by {blinks:.1f}")
+    assert blinks < 0.3 * awake
 
 
 def test_they_turn_with_the_head(wearer: Wearer) -> None:

@@ -175,6 +175,50 @@ def test_a_strip_of_lip_inside_an_open_mouth_is_not_its_teeth() -> None:
     rgb[y : y + 30, x : x + 60] = (175, 126, 116)  # paler than the lips, redder than the skin
     teeth = palette_from_picture(rgb, px).teeth
     assert teeth[1] / teeth[0] > 150 / 200
+def test_where_lips_are_as_brown_as_skin_an_open_mouth_is_as_dark_as_nostrils() -> None:
+    rgb, px = a_picture()
+    px[[98, 97, 2, 326, 327, 278, 4, 48]] = [(180, 150), (190, 155), (200, 156), (210, 155), (220, 150), (222, 145), (200, 130), (178, 145)]  # fmt: skip
+    px[[17, 84, 314]] = px[[14, 87, 317]] + (0, 20)
+    pale = palette_from_picture(rgb, px)
+    rgb[146:156, 182:194] = 30
+    deep = palette_from_picture(rgb, px)
+    x, y = px[14].astype(int)
+    rgb[y : y + 20, x - 60 : x + 60] = (190, 90, 100)
+    pink = palette_from_picture(rgb, px)
+    print(f"tongues: {pale.tongue[0]:.0f}, {deep.tongue[0]:.0f} and {pink.tongue[0]:.0f}")
+    assert deep.tongue[0] < 0.5 * pale.tongue[0]
+    assert deep.dark[0] < 0.5 * pale.dark[0]
+    assert deep.teeth == pale.teeth, "light on teeth is no matter of what is behind them"
+    assert pink.tongue[0] > 0.9 * pale.tongue[0]
+
+
+def test_parted_lips_that_show_no_teeth_lend_none() -> None:
+    rgb, px = a_picture()
+    assert not palette_from_picture(rgb, px).teeth_shown
+    px[list(INNER_LIPS)] = a_face(0.2, lift=0.1)[list(INNER_LIPS), :2] * 150 + (200, 150)
+    y, x = int(150 + 150 * (MOUTH_Y - 0.1)), 170
+    rgb[y : y + 30, x : x + 60] = (140, 80, 70)
+    assert not palette_from_picture(rgb, px).teeth_shown
+    rgb[y : y + 30, x : x + 60] = (180, 190, 200)
+    assert palette_from_picture(rgb, px).teeth_shown
+
+
+def test_teeth_stand_where_the_face_has_its_middle() -> None:
+    rest, face = a_face(0.0), a_face(0.12, lift=0.07)
+    ring = (face[list(INNER_LIPS)] @ frontal()[:, :3].T + frontal()[:, 3]).astype(np.float32)
+    here = MouthInterior(PALETTE, rest).render(face, ring, frontal())
+    for of in (rest, face):
+        of[[2, 164, 0, 13], 0] += 0.05
+    there = MouthInterior(PALETTE, rest).render(face, ring, frontal())
+
+    def gap(picture: Interior, x: float) -> int:
+        """Where the row of teeth is darkest, px, within half a tooth of a place."""
+        row = picture.rgb.shape[0] // 3
+        at = round(200 + 250 * x) - picture.left
+        return at + int(picture.rgb[row - 3 : row + 3, at - 9 : at + 10].mean((0, 2)).argmin()) - 9
+
+    assert abs(gap(here, 0.0) + here.left - 200) <= 1, "between the two in the middle"
+    assert abs(gap(there, 0.05) + there.left - 212) <= 2
 
 
 def test_a_palette_out_of_range_says_so() -> None:

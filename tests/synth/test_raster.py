@@ -145,19 +145,44 @@ def test_a_canvas_remembers_what_was_painted() -> None:
     assert (rgb[painted == 0] == 10).all()
 
 
-def test_a_fold_is_blended_with_what_is_beside_it_and_nothing_else_is() -> None:
+def a_fold_and_an_end() -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32]]:
+    """A dark surface that goes behind a red one, which ends: pixels [H, W, 4], where they come from, their depth."""
     sampling = np.stack(np.meshgrid(np.arange(W), np.arange(H)), -1).astype(np.float32)
     sampling[:, 30:, 0] += 20  # what is to the right hides some of the surface
     nearest = np.ones((H, W), np.float32)
     nearest[:, 50:] = FAR
     sampling[:, 50:] = -1e4
     drawn = np.zeros((H, W, 4), np.uint8)
-    drawn[..., 3] = 255
+    drawn[:, :50, 3] = 255
     drawn[:, 30:50, 0] = 160
+    return drawn, sampling, nearest
+
+
+def test_a_fold_is_blended_with_what_is_beside_it_and_nothing_else_is() -> None:
+    drawn, sampling, nearest = a_fold_and_an_end()
     was = drawn.copy()
     soften_folds(drawn, sampling, nearest, np.float32(4))
-    assert (drawn[1:-1, 29, 0] == 20).all()
-    assert (drawn[1:-1, 30, 0] == 140).all()
+    row = drawn[H // 2]
+    assert list(row[27:33, 0]) == sorted(row[27:33, 0]), "from one to the other and not back"
+    assert 0 < row[29, 0] < 80 < row[30, 0] < 160
+    assert (row[:48, 3] == 255).all(), "what is whole stays whole"
     still = np.ones(W, bool)
-    still[[29, 30]] = False
-    assert np.array_equal(drawn[:, still], was[:, still]), "an edge against nothing is no fold"
+    still[[28, 29, 30, 31, 48, 49, 50, 51]] = False
+    assert np.array_equal(drawn[:, still], was[:, still])
+
+
+def test_a_surface_ends_softly_in_its_own_colour() -> None:
+    drawn, sampling, nearest = a_fold_and_an_end()
+    soften_folds(drawn, sampling, nearest, np.float32(4))
+    row = drawn[H // 2]
+    assert (np.diff(row[46:54, 3].astype(int)) <= 0).all()
+    assert 255 > row[49, 3] > 128 > row[50, 3] > 0
+    assert (np.abs(row[40:52, 0].astype(int) - 160) <= 1).all(), "not darkened by the nothing beside it"
+
+
+def test_where_nothing_of_the_person_is_a_surface_ends_unseen() -> None:
+    drawn, sampling, nearest = a_fold_and_an_end()
+    drawn[..., 3] = 0
+    was = drawn.copy()
+    soften_folds(drawn[:, 40:], sampling[:, 40:], nearest[:, 40:], np.float32(4))
+    assert np.array_equal(drawn, was)

@@ -17,7 +17,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from runtime.video import VideoWriter
+from runtime.writer import VideoWriter
 from server.jobs.records import Claim
 from server.jobs.store import NEWS_S, Store, open_store
 from tests.server.serving import Running, serving

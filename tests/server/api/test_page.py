@@ -17,7 +17,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from runtime.video import VideoWriter
+from runtime.writer import VideoWriter
 from tests.server.api.conftest import Served
 from tests.server.browsing import Chromium, limited
 from tests.server.serving import serving

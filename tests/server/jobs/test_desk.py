@@ -59,6 +59,14 @@ def test_what_cannot_be_done_is_told(
     assert said in capsys.readouterr().err
 
 
+def test_a_folder_that_is_not_there_is_told_and_not_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    for command in (["list"], ["revoke", "0123456789abcdef"]):
+        assert run(["keys", *command, "--data", str(elsewhere)]) == 2
+        assert f"{elsewhere} is no folder; wanted the server's data folder" in capsys.readouterr().err
+    assert not elsewhere.exists()
+
+
 def test_an_empty_list_says_how_to_make_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["keys", "list", "--data", str(tmp_path)]) == 0
     assert "understudy keys create NAME" in capsys.readouterr().out

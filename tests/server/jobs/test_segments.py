@@ -12,7 +12,8 @@ from PIL import Image
 
 from runtime.planes import PlaneReader
 from runtime.sound import cut_sound, inspect_sound
-from runtime.video import VideoReader, VideoWriter
+from runtime.video import VideoReader
+from runtime.writer import VideoWriter
 from server.act import ActOptions, act
 from server.capture import CaptureOptions
 from server.dub import DubOptions, dub

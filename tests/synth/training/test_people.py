@@ -66,7 +66,7 @@ def test_the_guide_is_nearer_to_the_truth_than_the_picture_it_was_made_of(rows: 
 def test_coordinates_say_where_the_nose_is_in_the_truth(maker: Maker) -> None:
     """The point that the guide calls the nose's tip is where the made nose is."""
     rng = np.random.default_rng(0)
-    person = people.Person(maker._tailor, maker._studio, maker.landmarks, 96, rng)
+    person = people.Person(maker._figure(rng), maker._studio, maker.landmarks, 96, rng)
     picture = person.source
     shown = reference(picture.rgb, picture.landmarks, template(), 96)
     x, y = shown.crop.to_crop(picture.landmarks[[NOSE_TIP], :2])[0].astype(int)
