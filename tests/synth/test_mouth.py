@@ -175,6 +175,8 @@ def test_a_strip_of_lip_inside_an_open_mouth_is_not_its_teeth() -> None:
     rgb[y : y + 30, x : x + 60] = (175, 126, 116)  # paler than the lips, redder than the skin
     teeth = palette_from_picture(rgb, px).teeth
     assert teeth[1] / teeth[0] > 150 / 200
+
+
 def test_where_lips_are_as_brown_as_skin_an_open_mouth_is_as_dark_as_nostrils() -> None:
     rgb, px = a_picture()
     px[[98, 97, 2, 326, 327, 278, 4, 48]] = [(180, 150), (190, 155), (200, 156), (210, 155), (220, 150), (222, 145), (200, 130), (178, 145)]  # fmt: skip
