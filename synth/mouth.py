@@ -73,7 +73,7 @@ DARK_OVER_LIPS = (0.24, 0.07, 0.07)
 # Where lips are as brown as skin, as in old paintings, an open mouth must be told by its dark alone: that is then as
 # deep as the picture's own.
 PINK = (0.86, 0.96)  # green over red and blue of lips, over the skin's: up to the first they are told by their colour
-NOSTRILS = (0.4, 0.7)  # their light, over the skin's: the picture is deep up to the first, pale from the second
+NOSTRILS = (0.45, 0.6)  # their light, over the skin's: the picture is deep up to the first, pale from the second
 DEEPER = 0.7  # share of the light on tongue and throat that is then left out
 
 

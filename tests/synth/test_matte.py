@@ -88,6 +88,17 @@ def test_what_is_behind_goes_on_with_its_own_colours_and_speckles(scene: Scene) 
     assert 0.5 < grain < 1.5
 
 
+def test_what_is_made_up_begins_with_no_great_step_where_light_falls_off() -> None:
+    y, x = np.mgrid[:SIDE, :SIDE].astype(np.float32)
+    away = np.hypot(x - SIDE / 2, y - SIDE / 2) - RADIUS
+    wall = np.repeat((90 + 90 * np.exp(-np.maximum(away, 0) / RADIUS))[..., None], 3, 2).astype(np.uint8)
+    known = (away > 0).astype(np.float32)
+    behind = continue_behind(wall, known, 2 * RADIUS).astype(float)
+    rim = (away > -3) & (away <= 0)
+    print(f"made up {behind[rim].mean():.1f}, beside it {wall[(away > 0) & (away < 2)].mean():.1f} of 255")
+    assert abs(behind[rim].mean() - wall[(away > 0) & (away < 2)].mean()) < 10, "a slope goes on; it is no texture"
+
+
 def shadowed(wall: NDArray[np.floating[Any]], levels: float) -> tuple[Scene, NDArray[np.bool_]]:
     """A disc before a wall that it makes darker (or, levels below 0, lighter) close by; and where it does."""
     ys, xs = np.mgrid[:240, :240] + 0.5
