@@ -155,7 +155,8 @@ def _local(value: NDArray[np.float32], where: NDArray[np.float32], size: int) ->
     """The mean over channels of `value` [H, W, 3] around each pixel, over what `where` counts."""
     import cv2
 
-    top = cv2.blur(value.sum(-1) * where, (4 * size + 1, 4 * size + 1))
+    # Running sums leave a little less than nothing where there is nothing.
+    top = np.maximum(cv2.blur(value.sum(-1) * where, (4 * size + 1, 4 * size + 1)), 0)
     return np.asarray(top / np.maximum(cv2.blur(where, (4 * size + 1, 4 * size + 1)), 1e-3), np.float32)
 
 

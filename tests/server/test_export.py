@@ -42,6 +42,16 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def performed(portrait: Path, clip: Path, tmp_path_factory: pytest.TempPathFactory) -> list[object]:
+    """Options that say who performs what, watched and rigged once."""
+    folder = tmp_path_factory.mktemp("performed")
+    hero, take = folder / "hero.character", folder / "take.npz"
+    assert run(["character", str(portrait), "-o", str(hero)]) == 0
+    assert run(["capture", str(clip), "-o", str(take)]) == 0
+    return ["--character", hero, "--performance", take]
+
+
 @pytest.fixture(scope="module", autouse=True)
 def each_model_is_exported_once() -> Iterator[None]:
     """The exporter takes seconds, and says the same of the same numbers and shapes."""
@@ -127,12 +137,12 @@ def test_act_by_onnx_runtime_is_act_by_torch(
 
 @pytest.mark.slow
 def test_engines_for_gpus_that_are_not_here(
-    weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], portrait: Path, clip: Path
+    weights: Path, performed: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pytest.importorskip("tensorrt_rtx", reason="make tensorrt installs it")
     said = told(
         capsys, "--weights", weights, "--to", "tensorrt", "--precision", "int8", "-o", tmp_path,
-        "--gpu", "sm_89", "--gpu", "sm_120", "--character", portrait, "--performance", clip,
+        "--gpu", "sm_89", "--gpu", "sm_120", *performed,
     )  # fmt: skip
     files = sorted(tmp_path.glob("*.engine"))
     assert [f.name.split("-", 1)[1] for f in files] == [f"32-1x1-1-int8-tensorrt_rtx-sm_{n}.engine" for n in (120, 89)]
@@ -143,15 +153,12 @@ def test_engines_for_gpus_that_are_not_here(
 @pytest.mark.slow
 @pytest.mark.parametrize(("to", "precision"), [("onnx", "fp16"), ("tensorrt", "fp8")])
 def test_every_precision_is_written_and_told_how_near_it_is(
-    to: str, precision: str, weights: Path, portrait: Path, clip: Path, tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+    to: str, precision: str, weights: Path, performed: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     if to == "tensorrt":
         pytest.importorskip("tensorrt_rtx", reason="make tensorrt installs it")
-    said = told(
-        capsys, "--weights", weights, "--to", to, "--precision", precision, "-o", tmp_path,
-        "--character", portrait, "--performance", clip,
-    )  # fmt: skip
+    options = ["--to", to, "--precision", precision, "-o", tmp_path, *performed]
+    said = told(capsys, "--weights", weights, *options)
     wanted = {
         "onnx": ["32-1x1-1-fp16.onnx", "32-references-1.onnx"],
         "tensorrt": [f"32-1x1-1-fp8-tensorrt_rtx-{gpu}.engine" for gpu in ("sm_120", "sm_89")],  # no older one has fp8
