@@ -33,6 +33,12 @@ N_RING = len(INNER_LIPS)
 UPPER_ROW, LOWER_ROW = [80, 81, 82, 13, 312, 311, 310], [88, 178, 87, 14, 317, 402, 318]
 RIGHT_CORNER = 10  # place in the ring; the left corner is at 0
 MIDLINE = (2, 164)  # under the nose: lips are drawn aside by what they say, teeth are not
+FAR_SIDE = (
+    0.12,
+    0.35,
+)  # sines of how far a head is turned, from which its row of teeth goes on to the far corner, and wholly
+FAR_REACH = 1.5  # there, of the way to the corner of the lips at rest: a smile takes it farther
+WIDEST = 2.2  # times as wide as the other half of the row
 MARGIN_PX = 2  # painted beyond the ring, for the caller's soft edge
 
 N_CHANNELS = 6  # tooth, gum, height, slope along the row, slope down, crevice
@@ -57,6 +63,7 @@ class Look(NamedTuple):
     jaw_ajar: float = 0.008  # radians
     teeth_depth: float = 2.0  # behind the lips, where the light on teeth has fallen to 1/e
     flesh_depth: float = 0.25  # behind the lips, where the light on tongue and throat has fallen to 1/e
+    arched: float = 0.5  # share of how far the arch of teeth goes back that the lips before it do
     gloss: float = 0.22  # of wet teeth, in the light's own strength
 
 
@@ -64,6 +71,7 @@ LOOK = Look()
 
 # What palette_from_picture makes of skin and lips, set on the same films.
 TEETH_OVER_SKIN = 1.24
+BRIGHTEST = 280.0  # teeth in full light: over white, since between lips no light is full
 YELLOWEST = 0.72  # of teeth in a skin's light, their least channel over their most
 IVORY = (1.0, 1.015, 0.985)
 TONGUE_OVER_LIPS = (1.35, 1.22, 1.35)
@@ -92,8 +100,8 @@ class MouthPalette:
     def __post_init__(self) -> None:
         for name in ("teeth", "gum", "tongue", "dark"):
             colour = getattr(self, name)
-            if len(colour) != 3 or not all(0 <= c <= 255 for c in colour):
-                raise ValueError(f"{name} is {colour}, wanted three numbers from 0 to 255")
+            if len(colour) != 3 or not all(0 <= c <= 400 for c in colour):
+                raise ValueError(f"{name} is {colour}, wanted three numbers from 0 to 400")
         if not 0 <= self.ambient <= 1:
             raise ValueError(f"ambient is {self.ambient}, wanted 0 to 1")
 
@@ -265,7 +273,7 @@ class MouthInterior:
         colours = np.array([p.teeth, p.gum, p.tongue, p.dark], np.float32)
         up, lo = self._anatomy.upper, self._anatomy.lower
         _draw(
-            out, mask, profile, frame, np.float32(scale), np.float32(scale * self._size),
+            out, mask, profile, frame, np.float32(scale), np.float32(scale * self._size), self._halves(away, shift),
             skull_rays.astype(np.float32), jaw_rays.astype(np.float32),
             up.flat, up.levels, up.chart, lo.flat, lo.levels, lo.chart,
             self._anatomy.tongue, self._anatomy.tongue_chart, LOOK,
@@ -274,6 +282,22 @@ class MouthInterior:
             np.float32(max(-float(light @ away), 0.2)), np.float32(p.ambient),
         )  # fmt: skip
         return Interior(out, int(low[0]), int(low[1]))
+
+    def _halves(self, away: NDArray[np.float64], shift: NDArray[np.float64]) -> NDArray[np.float32]:
+        """How wide [2] the left and the right half of the rows are made for this direction of sight, 1 as they are.
+
+        Of a head turned aside the far half ends where its arch does, and the mesh has lips go on from there.
+        """
+        a, b = (float(v) for v in self._anatomy.upper.chart[:2])
+        sine, cosine = away[[0, 2]] / max(float(np.hypot(away[0], away[2])), 1e-6)
+        far = int(sine > 0)
+        corner = self._neutral[INNER_LIPS[RIGHT_CORNER if far else 0]] - (self._pivot + shift)
+        reach = FAR_REACH * abs(float(corner[0] * cosine - corner[2] * sine)) / self._size + b * abs(sine)
+        wanted = np.sqrt(max(reach**2 - (b * sine) ** 2, 0.0)) / max(abs(cosine), 0.3) / a
+        turned = float(np.clip((abs(sine) - FAR_SIDE[0]) / (FAR_SIDE[1] - FAR_SIDE[0]), 0, 1))
+        halves = np.ones(2, np.float32)
+        halves[far] += turned * (float(np.clip(wanted, 1, WIDEST)) - 1)
+        return halves
 
     def _jaw_angle(self, motion: NDArray[np.float64]) -> float:
         """Radians."""
@@ -390,19 +414,29 @@ def _hit_row(
     levels: NDArray[np.int64],
     chart: NDArray[np.float32],
     lod: float,
+    halves: NDArray[np.float32],  # [2], how many times as wide the left and the right half are
     hangs: bool,  # the upper row
     out: NDArray[np.float32],  # [N_CHANNELS + 4]: the maps' channels, distance, then the normal
 ) -> bool:
     """Where a ray meets a row of teeth; false if it passes it."""
-    a, b, c, phi_max = chart[0], chart[1], chart[2], chart[3]
+    b, c, phi_max = chart[1], chart[2], chart[3]
     y0, y1, lowest, span = chart[4], chart[5], chart[6], chart[7]
-    kx, kz = away[0] / a, away[2] / b
-    sx, sz = start[0] / a, (start[2] - c) / b
-    A, B, C = kx * kx + kz * kz, sx * kx + sz * kz, sx * sx + sz * sz - 1.0
-    under = B * B - A * C
-    if under <= 1e-4 or A < 1e-6:
+    kz, sz = away[2] / b, (start[2] - c) / b
+    a = A = t = under = 0.0
+    met = False
+    for half in range(2):  # two halves of ellipses, joined in the middle
+        a = chart[0] * halves[half]
+        kx, sx = away[0] / a, start[0] / a
+        A, B, C = kx * kx + kz * kz, sx * kx + sz * kz, sx * sx + sz * sz - 1.0
+        under = B * B - A * C
+        if under <= 1e-4 or A < 1e-6:
+            continue
+        t = (-B - np.sqrt(under)) / A
+        met = halves[0] == halves[1] or (start[0] + t * away[0] >= 0.0) == (half == 1)
+        if met:
+            break
+    if not met:
         return False
-    t = (-B - np.sqrt(under)) / A
     length = np.sqrt(away[0] * away[0] + away[1] * away[1] + away[2] * away[2])
     H, W = levels[0, 1], levels[0, 2]
     phi = sine = cosine = nx = nz = y = 0.0
@@ -513,6 +547,7 @@ def _draw(
     frame: NDArray[np.float32],  # [5]
     px: float,  # pixels in one unit of the head
     px_layer: float,  # pixels in one unit of the mean face
+    halves: NDArray[np.float32],  # [2], how many times as wide the left and the right half of the rows are
     skull: NDArray[np.float32],  # [4, 3]
     jaw: NDArray[np.float32],  # [4, 3]
     up_flat: NDArray[np.float32],
@@ -578,12 +613,16 @@ def _draw(
                     rays = skull if row == 0 else jaw
                     start[k] = rays[0, k] + (i + 0.5) * rays[1, k] + (j + 0.5) * rays[2, k]
                 if row == 0:
-                    met = _hit_row(start, skull_away, up_flat, up_levels, up_chart, lod, True, hit)
+                    met = _hit_row(start, skull_away, up_flat, up_levels, up_chart, lod, halves, True, hit)
                 else:
-                    met = _hit_row(start, jaw_away, lo_flat, lo_levels, lo_chart, lod, False, hit)
+                    met = _hit_row(start, jaw_away, lo_flat, lo_levels, lo_chart, lod, halves, False, hit)
                 if not met or hit[0] + hit[1] < 0.004:
                     continue
-                depth = max(hit[N_CHANNELS], 0.0) * px
+                # Lips lie on the arch of the teeth: what lies back with it is not farther behind them.
+                chart = up_chart if row == 0 else lo_chart
+                away = skull_away if row == 0 else jaw_away
+                back = max(start[2] + hit[N_CHANNELS] * away[2] - (chart[2] - chart[1]), 0.0)
+                depth = max(hit[N_CHANNELS] - look.arched * back, 0.0) * px
                 reach = _reach(above, below, left, right, depth, look.from_above)
                 light = light_skull if row == 0 else light_jaw
                 lit = _lit(hit[7], hit[8], hit[9], light, facing, ambient)
@@ -657,11 +696,11 @@ def palette_from_picture(rgb: NDArray[np.uint8], landmarks_px: Floats) -> MouthP
     least = max(float(skin.min()) / brightest, 1e-3)
     # Half as coloured as the skin, and no more than teeth ever are: fired clay and gold leaf have white ones too.
     power = min(0.5, np.log(YELLOWEST) / np.log(least)) if least < 1 else 0.5
-    teeth = TEETH_OVER_SKIN * brightest * (np.maximum(skin, 1) / brightest) ** power * tint(IVORY)
+    teeth = min(TEETH_OVER_SKIN * brightest, BRIGHTEST) * (np.maximum(skin, 1) / brightest) ** power * tint(IVORY)
     seen = _seen_inside(rgb, p, skin, lips)
     lit = 1.0 if seen else 1 - DEEPER * _gloom(rgb, p, skin)
     return MouthPalette(
-        teeth=_rgb(seen.get("teeth", teeth)),
+        teeth=tuple(seen.get("teeth", teeth).tolist()),
         gum=_rgb(tint(GUM_OVER_LIPS) * flesh),
         tongue=_rgb(lit * tint(TONGUE_OVER_LIPS) * flesh),
         dark=_rgb(seen.get("dark", lit * tint(DARK_OVER_LIPS) * flesh)),
@@ -691,7 +730,7 @@ def _seen_inside(
     teeth = inside[pale & (luma > 0.55 * skin @ LUMA)]
     if len(teeth) > max(25, 0.12 * len(inside)):
         bright = teeth @ LUMA
-        seen["teeth"] = 1.12 * teeth[bright >= np.percentile(bright, 75)].mean(0)
+        seen["teeth"] = 1.05 * teeth[bright >= np.percentile(bright, 75)].mean(0)
     if np.percentile(luma, 8) < 0.3 * skin @ LUMA:
         seen["dark"] = inside[luma <= np.percentile(luma, 5)].mean(0)
     return seen

@@ -223,9 +223,32 @@ def test_teeth_stand_where_the_face_has_its_middle() -> None:
     assert abs(gap(there, 0.05) + there.left - 212) <= 2
 
 
+def test_of_a_head_turned_aside_teeth_go_on_to_the_far_corner(monkeypatch: pytest.MonkeyPatch) -> None:
+    def turned(degrees: float) -> NDArray[np.float64]:
+        """How light each column of the middle is, from the near side to the far."""
+        c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+        turn = np.array([[c, 0, -s, 0], [0, 1, 0, 0], [s, 0, c, 0], [0, 0, 0, 1]])
+        rgb = draw(a_face(0.12, lift=0.07), frontal() @ turn).rgb
+        columns = rgb[rgb.shape[0] * 2 // 5 : rgb.shape[0] * 3 // 5].mean((0, 2))
+        return np.asarray(columns[:: 1 if degrees >= 0 else -1], np.float64)
+
+    angles = (35.0, -35.0, 0.0)
+    now = [turned(angle) for angle in angles]
+    monkeypatch.setattr(MouthInterior, "_halves", lambda *_: np.ones(2, np.float32))
+    before = [turned(angle) for angle in angles]
+    for with_teeth, without in zip(now[:2], before[:2], strict=True):
+        far = slice(len(without) * 3 // 4, len(without) * 7 // 8)
+        assert without[far].mean() < 50
+        assert with_teeth[far].mean() > 90
+        assert np.array_equal(with_teeth[: len(without) // 3], without[: len(without) // 3]), (
+            "the near side is as it was"
+        )
+    assert np.array_equal(now[2], before[2]), "seen from the front nothing is changed"
+
+
 def test_a_palette_out_of_range_says_so() -> None:
-    with pytest.raises(ValueError, match=r"teeth is \(300, 0, 0\), wanted three numbers from 0 to 255"):
-        MouthPalette(teeth=(300, 0, 0), gum=(0, 0, 0), tongue=(0, 0, 0), dark=(0, 0, 0))
+    with pytest.raises(ValueError, match=r"teeth is \(500, 0, 0\), wanted three numbers from 0 to 400"):
+        MouthPalette(teeth=(500, 0, 0), gum=(0, 0, 0), tongue=(0, 0, 0), dark=(0, 0, 0))
 
 
 def test_a_ring_of_the_wrong_shape_says_so() -> None:
