@@ -23,7 +23,7 @@ class Cuts:
         """Of a picture [H, W, 3]."""
         import cv2
 
-        step = max(1, min(rgb.shape[:2]) // (8 * SIDE))
+        step = max(1, min(rgb.shape[:2]) // (4 * SIDE))
         small = cv2.resize(rgb[::step, ::step], (SIDE, SIDE), interpolation=cv2.INTER_AREA).astype(np.float32).mean(2)
         last, self._last = self._last, small
         if last is None:
