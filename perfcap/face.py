@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 SEARCH_EVERY = 5  # frames between wide searches while no face is seen: a search costs several meshes
 SURE = 0.8  # a detector's score above which it saw a face: folded hands reach .75, faces of all kinds .87 and more
+SLIPPED = 0.93  # a face so much smaller, or larger by as much, than a frame ago: the mesh has lost its hold
 SEEN_WITHIN = 5  # times a face's size: in a square no larger the detectors see it
 
 
@@ -89,12 +90,21 @@ class MediaPipeFaces:
         self._detectors: list[Any] = []
         self._window: tuple[int, int, int, int] | None = None  # x0, y0, x1, y1 px, or the whole picture
         self._unseen = 0  # frames since a face was seen
+        self._last: list[FaceMesh] = []  # a frame ago
 
     def find(self, rgb: NDArray[np.uint8]) -> list[FaceMesh]:
         if self._still:
             self._window = None
             self._unseen = 0
+            return self._found(rgb)
+        self._last = self._found(rgb)
+        return self._last
+
+    def _found(self, rgb: NDArray[np.uint8]) -> list[FaceMesh]:
         faces = self._look(rgb)
+        if self._slipped(faces):
+            self._mesh.reset()
+            faces = self._look(rgb) or faces
         if faces:
             self._unseen = 0
             if self._still and self._n_faces > 1:
@@ -110,6 +120,15 @@ class MediaPipeFaces:
         if faces:
             self._unseen = 0
         return faces
+
+    def _slipped(self, faces: list[FaceMesh]) -> bool:
+        """Whether a mesh has got smaller or larger at once: it follows fast heads from where they were, and may stay
+        on a part of a face for some frames, eyes on its forehead."""
+        return any(
+            np.linalg.norm(face.centre - last.centre) < last.size and not SLIPPED < face.size / last.size < 1 / SLIPPED
+            for face in faces
+            for last in self._last
+        ) and len(faces) <= len(self._last)
 
     def find_all(self, rgb: NDArray[np.uint8], least: float) -> list[FaceMesh]:
         """The faces of an unrelated picture [H, W, 3], those as well that `find` passes over; slower.
@@ -179,6 +198,7 @@ class MediaPipeFaces:
         """The next picture of a video has nothing to do with the last."""
         self._window = None
         self._unseen = 0
+        self._last = []
         if self._mesh is not None:
             self._mesh.reset()
 

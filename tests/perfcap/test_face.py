@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,8 +16,10 @@ from perfcap.face import FaceMesh, MediaPipeFaces
 from perfcap.landmarks import CHIN, NOSE_TIP, OUTER_EYES
 from runtime.errors import InputError
 from runtime.image import load_image
+from runtime.video import VideoReader
 
 PORTRAITS = Path(__file__).parents[3] / "shared" / "clips" / "portraits"
+DANCER = PORTRAITS.parent / "body" / "s13.mp4"  # a whole body, so that the face is small
 Rgb = NDArray[np.uint8]
 
 
@@ -129,6 +132,27 @@ def test_a_face_that_comes_after_nobody_is_found_again_and_followed(astronaut: R
     assert counts[:3] == [1, 1, 1]
     assert counts[3:7] == [0, 0, 0, 0]
     assert counts[7:] == [1] * 8
+
+
+def test_a_mesh_that_shrinks_at_once_looks_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, slipped, smaller = face_at(200), face_at(205, size=80), face_at(210, size=97)
+    looks = iter([[whole], [slipped], [whole], [smaller]])
+    forgot: list[bool] = []
+    finder = MediaPipeFaces()
+    monkeypatch.setattr(finder, "_look", lambda rgb: next(looks))
+    monkeypatch.setattr(finder, "_mesh", SimpleNamespace(reset=lambda: forgot.append(True)))
+    picture = np.zeros((400, 400, 3), np.uint8)
+    assert [finder.find(picture)[0] for _ in range(3)] == [whole, whole, smaller]
+    assert forgot == [True]
+
+
+@pytest.mark.skipif(not DANCER.exists(), reason="needs ../shared/clips, which are not part of the project")
+def test_the_mesh_keeps_its_hold_on_a_small_face_that_moves_fast() -> None:
+    finder = MediaPipeFaces()
+    with VideoReader(DANCER) as reader:
+        sizes = np.array([finder.find(frame.rgb)[0].size for frame in reader])
+    finder.close()
+    assert np.abs(sizes / np.median(sizes) - 1).max() < 0.1
 
 
 def test_two_people_are_two_faces_and_never_one_twice(astronaut: Rgb) -> None:
