@@ -45,7 +45,7 @@ SPREAD = 1  # how fast a contour point's hold falls with distance
 STEEPEST, STEEPEST_AROUND = 5.0, 2.0  # depth over width of a face and of what is around it, as the picture shows them
 EASE = 0.2  # units inside the face's contour where that begins
 CARRIED = 0.35  # share of the neck's movement that the shoulders follow
-STIFF = (-0.5, 0.5)  # units below the chin between which the head's hold fades
+STIFF = (-0.3, 0.7)  # units below the chin between which the head's hold fades
 SHOULDERS_M = np.array(((-0.18, 0.28, 0.0), (0.18, 0.28, 0.0)), np.float32)  # a mean body's joints, from its eyes
 NECK = np.array((0.0, 1.9, 1.0), np.float32)  # units, head's frame: where the head turns on the neck
 
