@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import json
 import logging
 import os
@@ -167,6 +168,7 @@ class Forked:
 def _be_the_child(doing: Doing, folder: Path, limits: Limits, pipe: int, parent: int) -> NoReturn:
     """Never returns into the parent's code, whatever happens."""
     status = 1
+    gc.freeze()  # what the parent left is not for us to free: a codec would wait for threads that stayed there
     try:
         _end_with(parent)
         confine(limits)

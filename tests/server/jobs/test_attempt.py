@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -88,6 +89,28 @@ def test_a_killed_attempt_takes_its_helpers_and_its_files_along(tmp_path: Path) 
     attempt.close()
     assert vanishes(helper)
     assert not folder.exists()
+
+
+def test_what_the_parent_left_behind_is_not_freed_by_the_child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A codec with threads, freed where its threads are not, waits for them for ever."""
+
+    class Left:
+        def __init__(self) -> None:
+            self.itself = self
+
+        def __del__(self) -> None:
+            (tmp_path / str(os.getpid())).touch()
+
+    monkeypatch.setitem(STEPS, "collect", lambda much, progress, folder: gc.collect())
+    gc.disable()
+    try:
+        Left()
+        assert isinstance(outcome([["collect", 1]], tmp_path / "a"), Done)
+        assert [path.name for path in tmp_path.iterdir()] == ["a"]
+        gc.collect()
+    finally:
+        gc.enable()
+    assert (tmp_path / str(os.getpid())).exists()
 
 
 def test_listening_ends_though_an_attempt_says_nothing(tmp_path: Path) -> None:
