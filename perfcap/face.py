@@ -124,11 +124,11 @@ class MediaPipeFaces:
     def _slipped(self, faces: list[FaceMesh]) -> bool:
         """Whether a mesh has got smaller or larger at once: it follows fast heads from where they were, and may stay
         on a part of a face for some frames, eyes on its forehead."""
-        return any(
+        return len(faces) <= len(self._last) and any(
             np.linalg.norm(face.centre - last.centre) < last.size and not SLIPPED < face.size / last.size < 1 / SLIPPED
             for face in faces
             for last in self._last
-        ) and len(faces) <= len(self._last)
+        )
 
     def find_all(self, rgb: NDArray[np.uint8], least: float) -> list[FaceMesh]:
         """The faces of an unrelated picture [H, W, 3], those as well that `find` passes over; slower.

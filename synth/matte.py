@@ -235,7 +235,7 @@ def continue_behind(rgb: NDArray[np.uint8], known: NDArray[np.float32], face_px:
         np.where(known[..., None] > 0, rgb - wide_blur(whole, max(least, face_px / share)), 0).astype(np.float32)
         for least, share in ((2.0, 8), (2.0, 24))
     )
-    rough = np.sqrt(np.maximum(_local(grain**2, known, max(2, round(face_px / 24))), 0))  # as in _calm
+    rough = np.sqrt(_local(grain**2, known, max(2, round(face_px / 24))))
     usual = float(np.median(rough[known > 0]))
     grain *= np.minimum(1, usual / np.maximum(rough, 1e-3))[..., None]  # what stands out is things, not grain
     depth, labels = cv2.distanceTransformWithLabels(
@@ -330,8 +330,7 @@ def _calm(rgb: NDArray[np.uint8], alpha: NDArray[np.float32], face_px: float) ->
     if not far.any():
         return np.zeros(alpha.shape, np.float32)
     spread = _local((rgb - even_blur(rgb, far, face_px / 8)) ** 2, far, round(face_px / 8))
-    rough = np.sqrt(np.maximum(spread, 0))  # sums of squares may come out a hair below none
-    calm = 1 - np.clip((rough - ROUGH[0]) / (ROUGH[1] - ROUGH[0]), 0, 1)
+    calm = 1 - np.clip((np.sqrt(spread) - ROUGH[0]) / (ROUGH[1] - ROUGH[0]), 0, 1)
     away = cv2.distanceTransform((alpha < 0.02).astype(np.uint8), cv2.DIST_L2, 5) / (HALO * face_px)
     return np.asarray(cv2.GaussianBlur(calm, (0, 0), face_px / 16) * np.clip(2 - 2 * away, 0, 1), np.float32)
 

@@ -33,10 +33,8 @@ N_RING = len(INNER_LIPS)
 UPPER_ROW, LOWER_ROW = [80, 81, 82, 13, 312, 311, 310], [88, 178, 87, 14, 317, 402, 318]
 RIGHT_CORNER = 10  # place in the ring; the left corner is at 0
 MIDLINE = (2, 164)  # under the nose: lips are drawn aside by what they say, teeth are not
-FAR_SIDE = (
-    0.12,
-    0.35,
-)  # sines of how far a head is turned, from which its row of teeth goes on to the far corner, and wholly
+# Sines of how far a head is turned: from the first its row of teeth goes on towards the far corner, from the second wholly.
+FAR_SIDE = (0.12, 0.35)
 FAR_REACH = 1.5  # there, of the way to the corner of the lips at rest: a smile takes it farther
 WIDEST = 2.2  # times as wide as the other half of the row
 MARGIN_PX = 2  # painted beyond the ring, for the caller's soft edge
@@ -87,7 +85,7 @@ DEEPER = 0.7  # share of the light on tongue and throat that is then left out
 
 @dataclass(frozen=True, kw_only=True)
 class MouthPalette:
-    """Colours of fully lit surfaces, RGB 0..255, and the light they are in."""
+    """Colours of fully lit surfaces, RGB, and the light they are in. 255 is white; teeth in full light may be more."""
 
     teeth: tuple[float, float, float]
     gum: tuple[float, float, float]
@@ -628,12 +626,7 @@ def _draw(
                 lit = _lit(hit[7], hit[8], hit[9], light, facing, ambient)
                 sunk = np.exp(-depth / (px * look.teeth_depth))
                 crevice = 1.0 - look.crevice * (1.0 - hit[5])
-                shine = (
-                    look.gloss
-                    * hit[0]
-                    * reach
-                    * _gloss(hit[7], hit[8], hit[9], light, skull_away if row == 0 else jaw_away)
-                )
+                shine = look.gloss * hit[0] * reach * _gloss(hit[7], hit[8], hit[9], light, away)
                 tooth = lit * sunk * crevice * np.sqrt(reach)
                 flesh = lit * sunk * crevice * np.sqrt(np.sqrt(reach))
                 for k in range(3):
